@@ -1,1 +1,78 @@
-//! wip
+//! The datagrams between the daemons (docs/protocol.md, "Between the daemons").
+//!
+//! [`Datagram`] is the envelope, the same for everybody. What it carries depends on who speaks to
+//! whom: [`AgentCommand`] from guestAgent to guestServer, [`ServerEvent`] back,
+//! [`MaintenanceCommand`] from the maintenance system to guestAgent.
+
+mod command;
+mod datagram;
+mod event;
+mod maintenance;
+
+pub use command::AgentCommand;
+pub use datagram::{Datagram, DatagramError, HEADER_LEN, Length, MAX_LEN, Signature, code};
+pub use event::{Hosted, InstanceInfo, ServerEvent, VoteNotify};
+pub use maintenance::{Host, MaintenanceCommand, ready_for_maintenance};
+
+use serde::{Deserialize, Serialize};
+
+/// Why the text of a datagram is not what its command wants.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// The command is none that is sent in this direction.
+    #[error("unknown command {0:#010x}")]
+    UnknownCommand(u32),
+    /// The text is no JSON object, or a key is missing or ill-typed.
+    #[error("bad {command} text")]
+    Json {
+        /// The command's name.
+        command: &'static str,
+        /// What is wrong, with the key's name.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A value is well-formed but has no meaning here.
+    #[error("bad {command} text: {key} is {value:?}, expected {expected}")]
+    Value {
+        /// The command's name.
+        command: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What it holds, cut to 64 bytes.
+        value: String,
+        /// What it may hold.
+        expected: &'static str,
+    },
+}
+
+/// A switch as the wire writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Switch {
+    Enabled,
+    Disabled,
+}
+
+impl From<bool> for Switch {
+    fn from(on: bool) -> Self {
+        if on { Self::Enabled } else { Self::Disabled }
+    }
+}
+
+impl From<Switch> for bool {
+    fn from(switch: Switch) -> Self {
+        switch == Switch::Enabled
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(command: &'static str, text: &'a str) -> Result<T, PayloadError> {
+    serde_json::from_str(text).map_err(|source| PayloadError::Json { command, source })
+}
+
+/// The JSON of a value that always has one: structs of texts, numbers and switches.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
