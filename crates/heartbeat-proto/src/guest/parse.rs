@@ -70,7 +70,6 @@ macro_rules! keys {
     ($($key:ident),+ $(,)?) => {
         /// Every key of the protocol and what a line holds for it. Other keys are ignored.
         #[derive(Default)]
-        #[expect(clippy::struct_field_names, reason = "the names on the wire")]
         struct Fields<'a> { $($key: Field<'a>),+ }
 
         impl<'a> Fields<'a> {
