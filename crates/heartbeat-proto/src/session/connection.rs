@@ -55,6 +55,11 @@ impl Connection {
         matches!(self.state, State::Connected { .. })
     }
 
+    /// Neither connected nor about to be.
+    pub(super) const fn is_lost(&self) -> bool {
+        matches!(self.state, State::Waiting { .. } | State::Suspended)
+    }
+
     pub(super) const fn is_suspended(&self) -> bool {
         matches!(self.state, State::Suspended)
     }

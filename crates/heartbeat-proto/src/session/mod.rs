@@ -202,7 +202,15 @@ impl Session {
         self.settle(now);
     }
 
-    /// The channel's file was made, replaced, moved in or changed: connect to it anew.
+    /// The channel's file was made or moved in: if it is not connected, connect at once.
+    pub fn handle_channel_seen(&mut self, now: MonotonicTime) {
+        if self.connection.is_lost() {
+            self.reconnect(now);
+        }
+        self.settle(now);
+    }
+
+    /// The channel's file was replaced or changed: connect to it anew.
     pub fn handle_channel_changed(&mut self, now: MonotonicTime) {
         self.reconnect(now);
         self.settle(now);

@@ -1,0 +1,279 @@
+//! One event, one line.
+//!
+//! A layer of our own instead of tracing-subscriber's `fmt`: it is the one place where text becomes
+//! log, it cannot fail (what a value's `Display` refuses to say is left out), and it never talks
+//! about its own troubles on stderr.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::Context;
+
+use super::escape::Escaper;
+use crate::exit::describe;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// For a terminal: the level is coloured.
+    Colour,
+    /// For a file or a pipe.
+    Plain,
+    /// For the journal, which has its own clock: `<N>`, the priority of sd-daemon(3), instead of
+    /// the time.
+    Journal,
+    /// A JSON object.
+    Json,
+}
+
+/// Writes each event as one line, in one write.
+pub(super) struct LineLayer<W> {
+    pub(super) style: Style,
+    pub(super) writer: W,
+}
+
+impl<S, W> Layer<S> for LineLayer<W>
+where
+    S: Subscriber,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let line = match self.style {
+            Style::Json => json_line(event),
+            style => text_line(style, event),
+        };
+        // A log that cannot be written has nowhere to say so.
+        let _ = self.writer.make_writer().write_all(line.as_bytes());
+    }
+}
+
+fn text_line(style: Style, event: &Event<'_>) -> String {
+    let metadata = event.metadata();
+    let level = *metadata.level();
+    let mut text = TextFields::default();
+    event.record(&mut text);
+
+    let mut line = match style {
+        Style::Colour => format!("{} \x1b[{}m{level:<5}\x1b[0m", timestamp(), colour(level)),
+        Style::Journal => format!("<{}>{level}", priority(level)),
+        Style::Plain | Style::Json => format!("{} {level:<5}", timestamp()),
+    };
+    if let Some(target) = shown_target(metadata) {
+        line.push(' ');
+        line.push_str(target);
+        line.push(':');
+    }
+    if !text.message.is_empty() {
+        line.push(' ');
+        line.push_str(&text.message);
+    }
+    line.push_str(&text.fields);
+    line.push('\n');
+    line
+}
+
+/// Operators do not need to know the module a line comes from; who debugs does.
+fn shown_target<'a>(metadata: &Metadata<'a>) -> Option<&'a str> {
+    (*metadata.level() > Level::INFO).then(|| metadata.target())
+}
+
+/// UTC, RFC 3339, microseconds.
+fn timestamp() -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+fn colour(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        _ => 35,
+    }
+}
+
+/// The name as it was written at the call site: `r#type` is `type`.
+fn name_of(field: &Field) -> &'static str {
+    field.name().strip_prefix("r#").unwrap_or(field.name())
+}
+
+/// What a value says, as far as it says it. (`format!` would panic on a `Debug` or `Display` that
+/// fails.)
+fn debug_text(value: &dyn fmt::Debug) -> String {
+    let mut text = String::new();
+    let _ = write!(text, "{value:?}");
+    text
+}
+
+/// The message, and the other fields as ` key=value` each, all of it escaped.
+#[derive(Default)]
+struct TextFields {
+    message: String,
+    fields: String,
+}
+
+impl TextFields {
+    /// `shown` says that `text` is what `Debug` or `Display` made of a value.
+    fn add(&mut self, field: &Field, text: &str, shown: bool) {
+        let out = match name_of(field) {
+            "message" => {
+                // Writing to a String does not fail.
+                let _ = Escaper(&mut self.message).write_str(text);
+                return;
+            }
+            name => {
+                let _ = write!(self.fields, " {name}=");
+                &mut self.fields
+            }
+        };
+        // Without quotes a value with a blank in it could pass for two fields.
+        let special = |c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '=';
+        if !text.is_empty() && (!text.contains(special) || shown && is_quoted(text)) {
+            let _ = Escaper(out).write_str(text);
+        } else {
+            let inner = text.replace('\\', "\\\\").replace('"', "\\\"");
+            out.push('"');
+            let _ = Escaper(&mut *out).write_str(&inner);
+            out.push('"');
+        }
+    }
+}
+
+/// Whether `text` is one quoted string already, as `?value` makes it of a text.
+fn is_quoted(text: &str) -> bool {
+    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return false;
+    };
+    let mut escaped = false;
+    for c in inner.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return false,
+            _ => {}
+        }
+    }
+    !escaped
+}
+
+impl Visit for TextFields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, &debug_text(value), true);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value, false);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.add(field, &describe(value), false);
+    }
+}
+
+/// A line of JSON. The fields have an object of their own, so that none can pass for the level or
+/// the time.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    timestamp: &'a str,
+    level: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    fields: Map<String, Value>,
+}
+
+fn json_line(event: &Event<'_>) -> String {
+    let metadata = event.metadata();
+    let mut json = JsonFields::default();
+    event.record(&mut json);
+    let line = JsonLine {
+        timestamp: &timestamp(),
+        level: metadata.level().as_str(),
+        target: shown_target(metadata),
+        message: &json.message,
+        fields: json.fields,
+    };
+    // It cannot fail: the keys are strings and the numbers finite or null.
+    let text = serde_json::to_string(&line).unwrap_or_default();
+    let mut escaped = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        // JSON allows DEL and C1 in a string as they are; a terminal that shows the log would obey
+        // them.
+        if c.is_control() {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped.push('\n');
+    escaped
+}
+
+#[derive(Default)]
+struct JsonFields {
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl JsonFields {
+    fn add(&mut self, field: &Field, value: Value) {
+        match (name_of(field), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => {
+                self.fields.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
+impl Visit for JsonFields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, debug_text(value).into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value.into());
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.add(field, describe(value).into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+}

@@ -1,0 +1,227 @@
+//! The way to the controller and back: one UDP socket.
+//!
+//! The main loop owns it. Receiving may be dropped while it waits and loses nothing; sending does
+//! not wait for anybody but the kernel.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use heartbeat_proto::control::{
+    AgentCommand, Datagram, DatagramError, Length, MAX_LEN, PayloadError, ServerEvent, Signature,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::metrics::Metrics;
+
+/// The first wait for a command after MONITOR_READY; it doubles up to [`MAX_READY_PERIOD`].
+const MIN_READY_PERIOD: Duration = Duration::from_secs(5);
+
+/// The longest wait for a command before MONITOR_READY is sent again.
+const MAX_READY_PERIOD: Duration = Duration::from_secs(60);
+
+/// Bytes of the kernel's receive buffer that are asked for; the kernel may give less.
+const RECEIVE_BUFFER: usize = 1024 * 1024;
+
+/// Bytes of the kernel's send buffer that are asked for; the kernel may give less.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+/// Room for a datagram. More than the longest, so that one that is too long is not taken for one
+/// that is not.
+const ROOM: usize = 2 * MAX_LEN;
+
+/// What is wrong with a datagram.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Rejected {
+    #[error(transparent)]
+    Datagram(#[from] DatagramError),
+    #[error("not signed by guestAgent")]
+    Unsigned,
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+}
+
+/// A datagram that came in: a command, or what is wrong with it.
+pub(crate) struct Incoming {
+    pub(crate) from: SocketAddr,
+    pub(crate) command: Result<AgentCommand, Rejected>,
+}
+
+/// Who is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// Nobody yet: the controller's name has no address so far.
+    Unknown,
+    /// What the controller's name says, until a command came.
+    Named(IpAddr),
+    /// Where the last valid command came from.
+    Commanded(IpAddr),
+}
+
+/// The controller, as this host sees it.
+pub(crate) struct Controller {
+    socket: UdpSocket,
+    hostname: String,
+    /// The controller's name, for as long as it has not sent a command.
+    name: String,
+    agent_port: u16,
+    peer: Peer,
+    ready_period: Duration,
+    ready_at: Option<Instant>,
+    addresses: mpsc::Receiver<IpAddr>,
+    resolved: mpsc::Sender<IpAddr>,
+    room: Box<[u8; ROOM]>,
+    outgoing: Vec<u8>,
+}
+
+/// What may happen at the controller's side.
+pub(crate) enum Happened {
+    /// A datagram came in.
+    Received(Incoming),
+    /// It is time to say MONITOR_READY.
+    ReadyDue,
+}
+
+impl Controller {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        hostname: String,
+        name: String,
+        agent_port: u16,
+    ) -> io::Result<Self> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        // Larger buffers are a help, not a need.
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        let _ = socket.set_send_buffer_size(SEND_BUFFER);
+        socket.bind(&address.into())?;
+        let (resolved, addresses) = mpsc::channel(1);
+        Ok(Self {
+            socket: UdpSocket::from_std(socket.into())?,
+            hostname,
+            name,
+            agent_port,
+            peer: Peer::Unknown,
+            ready_period: MIN_READY_PERIOD,
+            ready_at: Some(Instant::now()),
+            addresses,
+            resolved,
+            room: Box::new([0; ROOM]),
+            outgoing: Vec::with_capacity(MAX_LEN),
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Where events go now.
+    pub(crate) const fn peer(&self) -> Option<SocketAddr> {
+        match self.peer {
+            Peer::Unknown => None,
+            Peer::Named(ip) | Peer::Commanded(ip) => Some(SocketAddr::new(ip, self.agent_port)),
+        }
+    }
+
+    /// Whether a command has come.
+    pub(crate) const fn is_commanded(&self) -> bool {
+        matches!(self.peer, Peer::Commanded(_))
+    }
+
+    /// Waits for something to happen. May be dropped while it waits.
+    pub(crate) async fn next(&mut self) -> Happened {
+        loop {
+            let ready_at = self.ready_at;
+            tokio::select! {
+                biased;
+                received = self.socket.recv_from(&mut *self.room) => match received {
+                    Ok((len, from)) => return Happened::Received(self.decode(len, from)),
+                    // The answer to something we sent: nobody listens there. Not about this socket.
+                    Err(error) => debug!(%error, "UDP error"),
+                },
+                Some(ip) = self.addresses.recv() => {
+                    if !self.is_commanded() {
+                        let first = self.peer == Peer::Unknown;
+                        self.peer = Peer::Named(ip);
+                        if first {
+                            return Happened::ReadyDue;
+                        }
+                    }
+                }
+                () = async { match ready_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                } } => return Happened::ReadyDue,
+            }
+        }
+    }
+
+    fn decode(&mut self, len: usize, from: SocketAddr) -> Incoming {
+        let command = Datagram::decode(&self.room[..len]).map_err(Rejected::from).and_then(|d| {
+            match d.signature {
+                Signature::GuestMessage => Ok(AgentCommand::decode(&d)?),
+                Signature::MaintenanceCommand | Signature::None => Err(Rejected::Unsigned),
+            }
+        });
+        if command.is_ok() {
+            self.commanded(from.ip());
+        }
+        Incoming { from, command }
+    }
+
+    fn commanded(&mut self, ip: IpAddr) {
+        if self.peer != Peer::Commanded(ip) {
+            info!(address = %ip, "commanded by this controller from now on");
+            self.peer = Peer::Commanded(ip);
+        }
+        self.ready_at = None;
+    }
+
+    /// Says MONITOR_READY, and looks up the controller's name anew: it may have moved.
+    pub(crate) async fn announce(&mut self, metrics: &Metrics) {
+        self.ready_at = Some(Instant::now() + self.ready_period);
+        self.ready_period = (self.ready_period * 2).min(MAX_READY_PERIOD);
+        self.resolve();
+        self.send(&ServerEvent::MonitorReady, metrics).await;
+    }
+
+    /// Looks up the controller's name aside, for a name service may be slow.
+    fn resolve(&mut self) {
+        if let Ok(ip) = self.name.parse() {
+            self.peer = Peer::Named(ip);
+            return;
+        }
+        let (name, resolved) = (self.name.clone(), self.resolved.clone());
+        let ipv4 = self.socket.local_addr().is_ok_and(|address| address.is_ipv4());
+        tokio::spawn(async move {
+            match tokio::net::lookup_host((name.as_str(), 0)).await {
+                Ok(mut found) => match found.find(|address| address.is_ipv4() == ipv4) {
+                    Some(address) => drop(resolved.send(address.ip()).await),
+                    None => warn!(name, "the controller has no address of our family"),
+                },
+                Err(error) => warn!(name, %error, "the controller's name has no address"),
+            }
+        });
+    }
+
+    /// Sends an event. Waits only for room in the kernel's buffer.
+    pub(crate) async fn send(&mut self, event: &ServerEvent, metrics: &Metrics) {
+        let Some(peer) = self.peer() else {
+            metrics.datagrams_unsent.increment();
+            debug!(event = event.name(), "not sent: the controller's address is not known yet");
+            return;
+        };
+        event.with_datagram(&self.hostname, |d| d.encode(Length::Full, &mut self.outgoing));
+        match self.socket.send_to(&self.outgoing, peer).await {
+            Ok(_) => metrics.datagrams_sent.increment(),
+            Err(error) => {
+                metrics.datagrams_unsent.increment();
+                debug!(event = event.name(), %peer, %error, "cannot send");
+            }
+        }
+    }
+}

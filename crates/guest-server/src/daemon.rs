@@ -1,0 +1,416 @@
+//! The main loop: the one place that decides, and waits for nobody.
+//!
+//! It owns the instances, the way to the controller and everything the machine has of the daemon
+//! (pidfile, sockets, health file). Guests, the watch of the channel directory and the clients of
+//! the control socket run in tasks of their own and reach it through bounded queues. All of them
+//! share its thread, so a loop that turns is a daemon that works: that is what the watchdog's ping
+//! and the health file say.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use daemon_kit::{
+    ControlRequest, ControlSocket, Failure, HealthFile, LogHandle, Pidfile, Signal, Signals,
+    Supervisor, describe, raise_open_files, wait_for_files,
+};
+use heartbeat_proto::InstanceId;
+use heartbeat_proto::control::{AgentCommand, ServerEvent};
+use heartbeat_proto::guest::NotificationType;
+use heartbeat_proto::session::Report;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::{debug, error, info, warn};
+
+use crate::NAME;
+use crate::channel::{Common, UPDATES_DEPTH, Update};
+use crate::cli::Cli;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::controller::{Controller, Happened, Incoming, Rejected};
+use crate::instances::{Instances, NoAction};
+use crate::journal::Journal;
+use crate::status::{Controlled, Status};
+use crate::watch::{Sighting, Watcher};
+
+/// How often it is looked for a file that is waited for before the start.
+const WAIT_FOR_PERIOD: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Instances told of in one turn of the loop while a query is answered.
+const QUERY_BATCH: usize = 32;
+
+/// The running daemon.
+pub(crate) struct Daemon {
+    cli: Cli,
+    config: Config,
+    log: LogHandle,
+    common: Arc<Common>,
+    instances: Instances,
+    controller: Controller,
+    query: Query,
+    updates: mpsc::Receiver<Update>,
+    sightings: mpsc::Receiver<Sighting>,
+    requests: mpsc::Receiver<ControlRequest>,
+    signals: Signals,
+    supervisor: Supervisor,
+    watchdog: Option<Interval>,
+    health: HealthFile,
+    pidfile: Pidfile,
+}
+
+/// The answer to QRY_INST, one instance after the other.
+#[derive(Default)]
+struct Query {
+    waiting: VecDeque<InstanceId>,
+    /// Another query came meanwhile: answer that too, once.
+    again: bool,
+}
+
+impl Query {
+    fn ask(&mut self, instances: &Instances) {
+        if self.waiting.is_empty() {
+            self.waiting.extend(instances.ids());
+        } else {
+            self.again = true;
+        }
+    }
+}
+
+/// What the loop does next.
+enum Turn {
+    Continue,
+    Stop,
+}
+
+impl Daemon {
+    /// Takes everything the daemon needs of the machine, and returns when it is ready; `None` when
+    /// it was told to stop before that.
+    pub(crate) async fn start(
+        cli: Cli,
+        config: Config,
+        log: LogHandle,
+    ) -> Result<Option<Self>, Failure> {
+        let mut signals = Signals::install()
+            .map_err(|error| Failure::environment(format!("cannot handle signals: {error}")))?;
+        tokio::select! {
+            () = wait_for_files(&config.wait_for, WAIT_FOR_PERIOD) => {}
+            () = async { while signals.recv().await != Signal::Terminate {} } => return Ok(None),
+        }
+        let run_file = |ending: &str| config.run_dir.join(format!("{NAME}.{ending}"));
+        let pidfile = Pidfile::acquire(&run_file("pid"))
+            .map_err(|error| Failure::environment(describe(&error)))?;
+        match raise_open_files() {
+            Ok(limit) => debug!(limit, "open files"),
+            Err(error) => warn!(%error, "cannot raise the limit of open files"),
+        }
+        check_channel_dir(&config)?;
+        let controller = bind(&config)?;
+        let requests = ControlSocket::bind(&run_file("sock"))
+            .map_err(|error| Failure::environment(describe(&error)))?
+            .spawn();
+        let (updates_sender, updates) = mpsc::channel(UPDATES_DEPTH);
+        let common = Arc::new(Common {
+            channel_dir: config.channel_dir.clone(),
+            clock: Clock::start(),
+            journal: Journal::default(),
+            updates: updates_sender,
+        });
+        let supervisor = Supervisor::from_env();
+        let mut daemon = Self {
+            instances: Instances::new(common.clone(), config.reloadable.settings),
+            controller,
+            query: Query::default(),
+            updates,
+            sightings: Watcher::spawn(config.channel_dir.clone()),
+            requests,
+            signals,
+            watchdog: supervisor.watchdog_interval().map(|period| {
+                let mut pings = interval(period);
+                pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                pings
+            }),
+            supervisor,
+            health: HealthFile::new(run_file("info")),
+            pidfile,
+            cli,
+            config,
+            log,
+            common,
+        };
+        daemon.first_scan().await;
+        daemon.ready();
+        Ok(Some(daemon))
+    }
+
+    /// The first sighting is a listing of all channels that are there.
+    async fn first_scan(&mut self) {
+        if let Some(sighting) = self.sightings.recv().await {
+            self.instances.handle_sighting(sighting);
+        }
+    }
+
+    fn ready(&self) {
+        let address = self.controller.local_addr().ok();
+        let instances = self.instances.ids().count();
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            hostname = self.config.hostname,
+            address = address.map(tracing::field::display),
+            agent_port = self.config.agent_port,
+            channel_dir = %self.config.channel_dir.display(),
+            instances,
+            "ready"
+        );
+        self.supervisor.ready("watching the channel directory");
+        self.write_health();
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let more_to_tell = !self.query.waiting.is_empty();
+            let turn = tokio::select! {
+                signal = self.signals.recv() => self.handle_signal(signal),
+                happened = self.controller.next() => {
+                    match happened {
+                        Happened::Received(incoming) => self.handle_datagram(incoming),
+                        Happened::ReadyDue => {
+                            self.controller.announce(&self.common.journal.metrics).await;
+                        }
+                    }
+                    Turn::Continue
+                }
+                Some(update) = self.updates.recv() => {
+                    self.handle_update(update).await;
+                    Turn::Continue
+                }
+                Some(sighting) = self.sightings.recv() => {
+                    self.instances.handle_sighting(sighting);
+                    Turn::Continue
+                }
+                Some(request) = self.requests.recv() => {
+                    self.handle_request(request);
+                    Turn::Continue
+                }
+                () = tick(&mut self.watchdog) => {
+                    self.supervisor.watchdog_ping();
+                    Turn::Continue
+                }
+                () = tokio::task::yield_now(), if more_to_tell => {
+                    self.answer_query().await;
+                    Turn::Continue
+                }
+            };
+            if matches!(turn, Turn::Stop) {
+                break;
+            }
+        }
+        self.stop();
+    }
+
+    fn stop(self) {
+        info!("stopping");
+        self.supervisor.stopping();
+        if let Err(error) = self.health.remove() {
+            warn!(%error, "cannot remove the health file");
+        }
+        if let Err(error) = self.pidfile.remove() {
+            warn!(%error, "cannot remove the pidfile");
+        }
+    }
+
+    fn handle_signal(&mut self, signal: Signal) -> Turn {
+        match signal {
+            Signal::Terminate => return Turn::Stop,
+            Signal::Reload => self.reload(),
+            Signal::Health => self.write_health(),
+        }
+        Turn::Continue
+    }
+
+    fn write_health(&self) {
+        let count = self.instances.ids().count();
+        if let Err(error) = self.health.write(&format!("instances: {count}\n")) {
+            error!(%error, "cannot write the health file");
+        }
+    }
+
+    fn reload(&mut self) {
+        self.supervisor.reloading();
+        match config::load(&self.cli) {
+            Err(failure) => error!(%failure, "configuration not reloaded: the former one stays"),
+            Ok(loaded) => {
+                for warning in loaded.warnings {
+                    warn!("{warning}");
+                }
+                let new = loaded.config;
+                for what in new.needs_restart(&self.config) {
+                    warn!(what, "changed, and needs a restart");
+                }
+                let reloadable = new.reloadable;
+                if reloadable.settings != self.config.reloadable.settings {
+                    self.instances.set_settings(reloadable.settings);
+                }
+                self.log.set_level(reloadable.log_level);
+                self.config.reloadable = reloadable;
+                info!(
+                    failure_threshold = reloadable.settings.failure_threshold,
+                    pulse_period_ms = reloadable.settings.pulse_floor.as_millis(),
+                    log_level = %reloadable.log_level,
+                    "configuration reloaded"
+                );
+            }
+        }
+        self.supervisor.ready("watching the channel directory");
+    }
+
+    fn handle_datagram(&mut self, incoming: Incoming) {
+        let journal = &self.common.journal;
+        journal.metrics.datagrams_received.increment();
+        match incoming.command {
+            Ok(command) => self.handle_command(command),
+            Err(rejected) => {
+                let counter = match rejected {
+                    Rejected::Unsigned => &journal.metrics.datagrams_unsigned,
+                    Rejected::Datagram(_) | Rejected::Payload(_) => {
+                        &journal.metrics.datagrams_malformed
+                    }
+                };
+                counter.increment();
+                journal.bad_datagram(incoming.from, &describe(&rejected));
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: AgentCommand) {
+        debug!(?command, "command");
+        match command {
+            AgentCommand::ModHost { host, reporting } => {
+                if self.instances.host_reporting() != reporting {
+                    info!(%host, reporting, "fault reporting of this host changed");
+                }
+                self.instances.set_host_reporting(reporting);
+            }
+            AgentCommand::AddInstance { instance, reporting }
+            | AgentCommand::ModInstance { instance, reporting } => {
+                self.instances.provision(instance, reporting);
+            }
+            AgentCommand::DelInstance { instance } => {
+                if self.instances.delete(instance).is_err() {
+                    self.refuse(instance, "DEL_INST", &NoAction::UnknownInstance);
+                }
+            }
+            AgentCommand::Query => self.query.ask(&self.instances),
+            AgentCommand::Vote { instance, event } => {
+                let vote = self.instances.act(instance, event, NotificationType::Revocable);
+                if let Err(why) = vote {
+                    self.refuse(instance, "VOTE_INST", &why);
+                }
+            }
+            AgentCommand::Notify { instance, event } => {
+                let told = self.instances.act(instance, event, NotificationType::Irrevocable);
+                if let Err(why) = told {
+                    self.refuse(instance, "NOTIFY_INST", &why);
+                }
+            }
+            AgentCommand::Loopback => {}
+        }
+    }
+
+    fn refuse(&self, instance: InstanceId, command: &str, why: &NoAction) {
+        let journal = &self.common.journal;
+        let (counter, why) = match why {
+            NoAction::UnknownInstance => {
+                (&journal.metrics.commands_unknown_instance, "no such instance")
+            }
+            NoAction::TooMany => (&journal.metrics.commands_refused, "too many wait for it"),
+        };
+        counter.increment();
+        journal.bad_command(instance, command, why);
+    }
+
+    async fn handle_update(&mut self, update: Update) {
+        match update {
+            Update::Report(instance, report) => {
+                let event = match report {
+                    Report::Running(info) => ServerEvent::Running(instance, info),
+                    Report::Stopped(info) => ServerEvent::Stopped(instance, info),
+                    Report::IllHealth(info) => ServerEvent::IllHealth(instance, info),
+                    Report::Loss => ServerEvent::Loss(instance),
+                    Report::Vote(vote) => ServerEvent::VoteNotify(instance, vote),
+                };
+                self.tell(&event).await;
+            }
+            Update::Forgotten { instance, generation } => {
+                self.instances.handle_forgotten(instance, generation);
+            }
+        }
+    }
+
+    async fn answer_query(&mut self) {
+        for _ in 0..QUERY_BATCH {
+            let Some(instance) = self.query.waiting.pop_front() else { break };
+            if let Some(info) = self.instances.info(instance) {
+                self.tell(&ServerEvent::Instance(instance, info)).await;
+            }
+        }
+        if self.query.waiting.is_empty() && std::mem::take(&mut self.query.again) {
+            self.query.ask(&self.instances);
+        }
+    }
+
+    async fn tell(&mut self, event: &ServerEvent) {
+        self.controller.send(event, &self.common.journal.metrics).await;
+    }
+
+    fn handle_request(&self, request: ControlRequest) {
+        match request.command() {
+            "status" => {
+                let controlled = Controlled {
+                    address: self.controller.local_addr().ok(),
+                    peer: self.controller.peer(),
+                    commanded: self.controller.is_commanded(),
+                };
+                let metrics = &self.common.journal.metrics;
+                let status = Status::of(&self.config, &controlled, &self.instances, metrics);
+                match serde_json::to_vec(&status) {
+                    Ok(document) => request.answer(document),
+                    Err(error) => request.refuse(&error.to_string()),
+                }
+            }
+            _ => request.refuse("unknown request: expected status"),
+        }
+    }
+}
+
+/// The next ping of the watchdog; never, if nobody waits for one.
+async fn tick(watchdog: &mut Option<Interval>) {
+    match watchdog {
+        Some(pings) => drop(pings.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// A channel directory that is missing is waited for; one that we may not read is an error.
+fn check_channel_dir(config: &Config) -> Result<(), Failure> {
+    let path = config.channel_dir.display();
+    match std::fs::read_dir(&config.channel_dir) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::environment(format!(
+            "cannot read the channel directory {path} (--channel-dir): {error}: \
+             expected a directory that this user may read and search"
+        ))),
+    }
+}
+
+fn bind(config: &Config) -> Result<Controller, Failure> {
+    let address = SocketAddr::new(config.bind, config.server_port);
+    Controller::bind(address, config.hostname.clone(), config.controller.clone(), config.agent_port)
+        .map_err(|error| {
+            Failure::environment(format!(
+                "cannot bind UDP {address} (--bind, --server-port): {error}: \
+             expected an address of this host and a port that is free"
+            ))
+        })
+}

@@ -1,0 +1,263 @@
+//! What should run, and what runs: the instances that the channel directory shows and the
+//! controller names, and a task for each.
+//!
+//! The main loop owns this. It never waits for a guest: orders go to seats, and what is asked of an
+//! instance is read from its seat.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use heartbeat_proto::InstanceId;
+use heartbeat_proto::control::InstanceInfo;
+use heartbeat_proto::guest::{EventType, NotificationType};
+use heartbeat_proto::session::{Reporting, Session, Settings};
+
+use crate::channel::{Channel, Common};
+use crate::channel_name::Naming;
+use crate::seat::{ChannelOrder, Known, Order, Seat};
+use crate::watch::{Inode, Sighting};
+
+/// The sockets of one instance in the channel directory, one for each of its names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Files([Option<Inode>; Naming::ALL.len()]);
+
+impl Files {
+    fn set(&mut self, naming: Naming, inode: Option<Inode>) {
+        let Self([current, former]) = self;
+        match naming {
+            Naming::Current => *current = inode,
+            Naming::Former => *former = inode,
+        }
+    }
+
+    /// The one that is connected to.
+    fn preferred(self) -> Option<Inode> {
+        self.0.into_iter().flatten().next()
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Tells this entry's task from an earlier one of the same instance.
+    generation: u64,
+    /// The controller named it.
+    provisioned: bool,
+    reporting: bool,
+    files: Files,
+    seat: Arc<Seat>,
+}
+
+/// An instance that is not known.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnknownInstance;
+
+/// Why an action was not put to a guest.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoAction {
+    /// There is no such instance.
+    UnknownInstance,
+    /// Too many orders wait for it.
+    TooMany,
+}
+
+/// Every instance of the host.
+#[derive(Debug)]
+pub(crate) struct Instances {
+    common: Arc<Common>,
+    settings: Settings,
+    host_reporting: bool,
+    entries: HashMap<InstanceId, Entry>,
+    generations: u64,
+}
+
+impl Instances {
+    /// None yet. Faults of the host are reported until the controller says otherwise.
+    pub(crate) fn new(common: Arc<Common>, settings: Settings) -> Self {
+        Self { common, settings, host_reporting: true, entries: HashMap::new(), generations: 0 }
+    }
+
+    /// Something was seen in the channel directory.
+    pub(crate) fn handle_sighting(&mut self, sighting: Sighting) {
+        match sighting {
+            Sighting::Channel { name, inode, modified } => {
+                self.channel(name.instance, name.naming, inode, modified);
+            }
+            Sighting::Listing(channels) => self.listing(channels),
+        }
+    }
+
+    fn channel(
+        &mut self,
+        instance: InstanceId,
+        naming: Naming,
+        inode: Option<Inode>,
+        modified: bool,
+    ) {
+        let Some(entry) = self.entries.get_mut(&instance) else {
+            if inode.is_some() {
+                let mut files = Files::default();
+                files.set(naming, inode);
+                self.add(instance, files, false, false);
+            }
+            return;
+        };
+        let before = entry.files.preferred();
+        entry.files.set(naming, inode);
+        match entry.files.preferred() {
+            Some(_) if modified => entry.order(ChannelOrder::Modified),
+            Some(inode) => entry.order(ChannelOrder::Seen(inode)),
+            None if before.is_some() => self.gone(instance),
+            None => {}
+        }
+    }
+
+    fn listing(&mut self, channels: Vec<(InstanceId, Naming, Inode)>) {
+        let mut listed: HashMap<InstanceId, Files> = HashMap::with_capacity(channels.len());
+        for (instance, naming, inode) in channels {
+            listed.entry(instance).or_default().set(naming, Some(inode));
+        }
+        let gone: Vec<InstanceId> = self
+            .entries
+            .iter()
+            .filter(|(id, entry)| entry.files != Files::default() && !listed.contains_key(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for instance in gone {
+            self.gone(instance);
+        }
+        for (instance, files) in listed {
+            match self.entries.get_mut(&instance) {
+                None => self.add(instance, files, false, false),
+                Some(entry) => {
+                    let before = std::mem::replace(&mut entry.files, files).preferred();
+                    match files.preferred() {
+                        Some(inode) if before != Some(inode) => {
+                            entry.order(ChannelOrder::Seen(inode));
+                        }
+                        Some(_) | None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The controller named an instance and says whether its faults are reported.
+    pub(crate) fn provision(&mut self, instance: InstanceId, reporting: bool) {
+        let host = self.host_reporting;
+        match self.entries.get_mut(&instance) {
+            None => self.add(instance, Files::default(), true, reporting),
+            Some(entry) => {
+                if !std::mem::replace(&mut entry.provisioned, true) {
+                    entry.seat.order(Order::Provisioned);
+                }
+                if std::mem::replace(&mut entry.reporting, reporting) != reporting {
+                    entry.seat.order(Order::Reporting(Reporting { host, instance: reporting }));
+                }
+            }
+        }
+    }
+
+    /// The controller deleted an instance.
+    pub(crate) fn delete(&mut self, instance: InstanceId) -> Result<(), UnknownInstance> {
+        let entry = self.entries.remove(&instance).ok_or(UnknownInstance)?;
+        entry.seat.order(Order::Deleted);
+        Ok(())
+    }
+
+    /// The controller switched the reporting of the whole host.
+    pub(crate) fn set_host_reporting(&mut self, host: bool) {
+        if std::mem::replace(&mut self.host_reporting, host) != host {
+            for entry in self.entries.values() {
+                let instance = entry.reporting;
+                entry.seat.order(Order::Reporting(Reporting { host, instance }));
+            }
+        }
+    }
+
+    /// The operator changed the settings.
+    pub(crate) fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+        for entry in self.entries.values() {
+            entry.seat.order(Order::Settings(settings));
+        }
+    }
+
+    /// A guest is to be asked or told of an action.
+    pub(crate) fn act(
+        &self,
+        instance: InstanceId,
+        event: EventType,
+        notification: NotificationType,
+    ) -> Result<(), NoAction> {
+        let entry = self.entries.get(&instance).ok_or(NoAction::UnknownInstance)?;
+        let taken = entry.seat.order(Order::Action(event, notification));
+        if taken { Ok(()) } else { Err(NoAction::TooMany) }
+    }
+
+    /// The task of an instance has ended by itself.
+    pub(crate) fn handle_forgotten(&mut self, instance: InstanceId, generation: u64) {
+        let current = self.entries.get(&instance).is_some_and(|e| e.generation == generation);
+        let Some(entry) = current.then(|| self.entries.remove(&instance)).flatten() else { return };
+        // What came while it ended may be a reason to start anew.
+        let seen = |order: &Order| matches!(order, Order::Channel(ChannelOrder::Seen(_)));
+        if entry.provisioned || entry.seat.left_over().iter().any(seen) {
+            self.add(instance, entry.files, entry.provisioned, entry.reporting);
+        }
+    }
+
+    /// Whether faults of this host are reported.
+    pub(crate) const fn host_reporting(&self) -> bool {
+        self.host_reporting
+    }
+
+    /// Every instance that is known now.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = InstanceId> {
+        self.entries.keys().copied()
+    }
+
+    /// What the controller is told of an instance.
+    pub(crate) fn info(&self, instance: InstanceId) -> Option<InstanceInfo> {
+        self.entries.get(&instance).map(|entry| entry.seat.info())
+    }
+
+    /// What is known of every instance, and whether the controller named it.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (InstanceId, bool, Known)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry.provisioned, entry.seat.known()))
+    }
+
+    fn gone(&mut self, instance: InstanceId) {
+        let Some(entry) = self.entries.get_mut(&instance) else { return };
+        entry.files = Files::default();
+        entry.order(ChannelOrder::Gone);
+        if !entry.provisioned {
+            // Its task ends by itself; should the channel come back, it gets another one.
+            self.entries.remove(&instance);
+        }
+    }
+
+    fn add(&mut self, instance: InstanceId, files: Files, provisioned: bool, reporting: bool) {
+        self.generations += 1;
+        let generation = self.generations;
+        let switches = Reporting { host: self.host_reporting, instance: reporting };
+        let session = Session::new(self.settings, switches, provisioned);
+        let known = Known {
+            info: session.info(),
+            state: session.state(),
+            name: String::new(),
+            misses: session.misses(),
+        };
+        let seat = Arc::new(Seat::new(known));
+        self.common.journal.added(instance, provisioned);
+        let channel =
+            Channel::new(instance, generation, self.common.clone(), seat.clone(), session);
+        tokio::spawn(channel.run());
+        self.entries.insert(instance, Entry { generation, provisioned, reporting, files, seat });
+    }
+}
+
+impl Entry {
+    fn order(&self, order: ChannelOrder) {
+        // Only actions are ever refused.
+        self.seat.order(Order::Channel(order));
+    }
+}

@@ -1,0 +1,265 @@
+//! Says in the log what sessions saw, and counts it.
+//!
+//! A change of state is one line. Whatever a guest can cause is held to a rate, all guests taken
+//! together, and the next line says how many were left out.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use daemon_kit::RateLimit;
+use heartbeat_proto::InstanceId;
+use heartbeat_proto::session::{ConcludedBy, Note};
+use tracing::{debug, info, warn};
+
+use crate::metrics::Metrics;
+
+/// The rates of the log lines, by what they are about.
+#[derive(Debug)]
+struct Limits {
+    /// Changes of a guest's state.
+    changes: RateLimit,
+    /// Guests that fail.
+    losses: RateLimit,
+    /// Votes and notifications.
+    votes: RateLimit,
+    /// What guests get wrong.
+    complaints: RateLimit,
+    /// Datagrams that are wrong.
+    datagrams: RateLimit,
+    /// Time that this process lost.
+    lost_time: RateLimit,
+    /// Channels that cannot be connected.
+    connections: RateLimit,
+}
+
+/// Writes the log and counts.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    pub(crate) metrics: Metrics,
+    limits: Mutex<Limits>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            metrics: Metrics::default(),
+            limits: Mutex::new(Limits {
+                changes: RateLimit::new(1000, Duration::from_millis(50)),
+                losses: RateLimit::new(2000, Duration::from_millis(20)),
+                votes: RateLimit::new(200, Duration::from_millis(100)),
+                complaints: RateLimit::new(20, Duration::from_secs(1)),
+                datagrams: RateLimit::new(20, Duration::from_secs(1)),
+                lost_time: RateLimit::new(5, Duration::from_secs(2)),
+                connections: RateLimit::new(200, Duration::from_millis(200)),
+            }),
+        }
+    }
+}
+
+/// One line, if its rate allows; `left_out` is only there when lines were.
+macro_rules! line {
+    ($journal:expr, $limit:ident, $level:ident, $($rest:tt)+) => {
+        if let Some(left_out) = $journal.allow(|limits| &mut limits.$limit) {
+            let left_out = (left_out > 0).then_some(left_out);
+            $level!(left_out, $($rest)+);
+        }
+    };
+}
+
+impl Journal {
+    fn allow(&self, limit: impl FnOnce(&mut Limits) -> &mut RateLimit) -> Option<u64> {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limit(&mut limits).allow(Instant::now())
+    }
+
+    /// A channel was connected.
+    pub(crate) fn connected(&self, instance: InstanceId, name: &str) {
+        self.metrics.connections.increment();
+        line!(self, changes, info, %instance, name, "channel connected");
+    }
+
+    /// A channel was closed.
+    pub(crate) fn closed(&self, instance: InstanceId, name: &str, why: &str) {
+        line!(self, changes, info, %instance, name, why, "channel closed");
+    }
+
+    /// An attempt to connect failed; `first` since it was connected.
+    pub(crate) fn unreachable(&self, instance: InstanceId, why: &str, first: bool) {
+        self.metrics.connection_failures.increment();
+        if first {
+            line!(self, connections, warn, %instance, why, "cannot connect to the channel, trying again");
+        } else {
+            debug!(%instance, why, "still cannot connect to the channel");
+        }
+    }
+
+    /// There is no channel of this instance.
+    pub(crate) fn no_channel(&self, instance: InstanceId, why: &str) {
+        self.metrics.not_channels.increment();
+        debug!(%instance, why, "no channel");
+    }
+
+    /// An instance is watched from now on.
+    pub(crate) fn added(&self, instance: InstanceId, provisioned: bool) {
+        line!(self, changes, info, %instance, provisioned, "instance added");
+    }
+
+    /// An instance is no longer watched.
+    pub(crate) fn forgotten(&self, instance: InstanceId, name: &str) {
+        line!(self, changes, info, %instance, name, "instance forgotten");
+    }
+
+    /// Reading from a guest was put off.
+    pub(crate) fn put_off(&self, instance: InstanceId, name: &str) {
+        self.metrics.reads_put_off.increment();
+        line!(self, complaints, warn, %instance, name, "guest sends too much: reading more slowly");
+    }
+
+    /// A datagram was thrown away.
+    pub(crate) fn bad_datagram(&self, from: std::net::SocketAddr, why: &str) {
+        line!(self, datagrams, warn, %from, why, "datagram thrown away");
+    }
+
+    /// A command was thrown away.
+    pub(crate) fn bad_command(&self, instance: InstanceId, command: &str, why: &str) {
+        line!(self, datagrams, warn, %instance, command, why, "command thrown away");
+    }
+
+    /// What a session saw.
+    pub(crate) fn note(&self, instance: InstanceId, name: &str, note: &Note) {
+        let metrics = &self.metrics;
+        match note {
+            Note::Init { name, interval, corrective_action } => {
+                metrics.inits.increment();
+                line!(
+                    self, changes, info, %instance, name = &**name,
+                    interval_ms = interval.as_millis(), action = %corrective_action,
+                    "guest asks to be watched"
+                );
+            }
+            Note::Clamped(value) => line!(
+                self, complaints, warn, %instance, name, key = value.key, asked = value.asked,
+                used = value.used, "guest asks for a value out of bounds"
+            ),
+            Note::InitRefused => {
+                metrics.inits_refused.increment();
+                line!(self, complaints, warn, %instance, name, "guest sends init too often: ignored");
+            }
+            Note::Answered { round_trip, first } => {
+                metrics.heartbeats.increment();
+                if *first {
+                    let round_trip_us = round_trip.as_micros();
+                    line!(self, changes, info, %instance, name, round_trip_us, "heartbeating");
+                }
+            }
+            Note::Unhealthy { action, log_msg } => {
+                metrics.unhealthy_responses.increment();
+                line!(
+                    self, complaints, warn, %instance, name, %action, reason = &**log_msg,
+                    "guest says that it is not well"
+                );
+            }
+            Note::WrongNumber => {
+                metrics.wrong_numbers.increment();
+                line!(self, complaints, warn, %instance, name, "answer with a wrong number: ignored");
+            }
+            Note::LateResponse => {
+                metrics.late_responses.increment();
+                debug!(%instance, name, "answer when none was awaited: ignored");
+            }
+            Note::Missed { misses, threshold } => {
+                metrics.misses.increment();
+                line!(self, losses, warn, %instance, name, misses, threshold, "heartbeat missed");
+            }
+            Note::Failed { heartbeating } => {
+                metrics.losses.increment();
+                line!(self, losses, warn, %instance, name, heartbeating, "heartbeat lost");
+            }
+            Note::Silent => line!(
+                self, losses, info, %instance, name,
+                "no answer; not reported, for reporting is disabled"
+            ),
+            Note::LostTime { late } => {
+                metrics.late_timers.increment();
+                line!(
+                    self, lost_time, warn, %instance, name, late_ms = late.as_millis(),
+                    "this process was not scheduled in time: not held against the guest"
+                );
+            }
+            Note::Exit { log_msg } => {
+                line!(self, changes, info, %instance, name, reason = &**log_msg, "guest leaves");
+            }
+            Note::Malformed(kind) => {
+                metrics.malformed_messages.increment();
+                line!(self, complaints, warn, %instance, name, why = %kind, "malformed message");
+            }
+            Note::TooLong => {
+                metrics.long_messages.increment();
+                line!(self, complaints, warn, %instance, name, "message too long: thrown away");
+            }
+            Note::Fragment => {
+                metrics.fragments.increment();
+                debug!(%instance, name, "rest of a line from before the connection: ignored");
+            }
+            Note::Asked { event, notification, timeout, known } => {
+                metrics.votes_asked.increment();
+                let timeout_ms = timeout.as_millis();
+                if *known {
+                    line!(
+                        self, votes, info, %instance, name, %event, %notification, timeout_ms,
+                        "guest asked"
+                    );
+                } else {
+                    line!(
+                        self, votes, warn, %instance, name, %event, %notification, timeout_ms,
+                        "guest asked of an action that we do not know"
+                    );
+                }
+            }
+            Note::Concluded { event, notification, vote, by } => {
+                let counter = match by {
+                    ConcludedBy::Answer => &metrics.votes_answered,
+                    ConcludedBy::Timeout
+                    | ConcludedBy::Replaced
+                    | ConcludedBy::NotConnected
+                    | ConcludedBy::Gone => &metrics.votes_unanswered,
+                };
+                counter.increment();
+                line!(
+                    self, votes, info, %instance, name, %event, %notification, %vote,
+                    by = by_text(*by), "vote is over"
+                );
+            }
+            Note::UnexpectedVote => {
+                metrics.votes_unexpected.increment();
+                line!(self, complaints, warn, %instance, name, "answer to a vote that is not open");
+            }
+            Note::WrongInvocation { received, expected } => {
+                metrics.votes_unexpected.increment();
+                line!(
+                    self, complaints, warn, %instance, name, received, expected,
+                    "answer of another session: thrown away"
+                );
+            }
+            Note::AwaitingInit => {
+                line!(self, changes, info, %instance, name, "guest is expected to start over");
+            }
+            Note::Idle => {
+                line!(self, changes, info, %instance, name, "no heartbeat: connecting anew");
+            }
+            Note::Reporting(enabled) => {
+                line!(self, changes, info, %instance, name, enabled, "fault reporting changed");
+            }
+        }
+    }
+}
+
+const fn by_text(by: ConcludedBy) -> &'static str {
+    match by {
+        ConcludedBy::Answer => "answer",
+        ConcludedBy::Timeout => "time-out",
+        ConcludedBy::Replaced => "replaced by a newer one",
+        ConcludedBy::NotConnected => "channel not connected",
+        ConcludedBy::Gone => "instance gone",
+    }
+}

@@ -1,0 +1,170 @@
+//! What the main loop and the task of one guest share: orders one way, what is known the other.
+
+use std::collections::VecDeque;
+use std::mem::Discriminant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use heartbeat_proto::control::InstanceInfo;
+use heartbeat_proto::guest::{EventType, NotificationType};
+use heartbeat_proto::session::{Reporting, Settings, State};
+use tokio::sync::Notify;
+
+use crate::watch::Inode;
+
+/// Orders that wait for one guest's task. When it is full, an action is refused, and of every
+/// other kind of order only the last is kept.
+pub(crate) const MAX_ORDERS: usize = 16;
+
+/// What the main loop tells the task of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The reporting switches are now these.
+    Reporting(Reporting),
+    /// The settings are now these.
+    Settings(Settings),
+    /// The controller named the instance.
+    Provisioned,
+    /// Something happened to the channel, or to its file.
+    Channel(ChannelOrder),
+    /// The guest is to be asked or told.
+    Action(EventType, NotificationType),
+    /// The controller deleted the instance.
+    Deleted,
+}
+
+/// What happened to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChannelOrder {
+    /// It is there, and it is this socket.
+    Seen(Inode),
+    /// It was modified.
+    Modified,
+    /// It is gone.
+    Gone,
+}
+
+/// What is known of a guest, for queries and the status.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) info: InstanceInfo,
+    pub(crate) state: State,
+    pub(crate) name: String,
+    pub(crate) misses: u32,
+}
+
+/// The place where the two meet. Neither holds a lock while it waits.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    orders: Mutex<VecDeque<Order>>,
+    wake: Notify,
+    known: Mutex<Known>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Seat {
+    pub(crate) fn new(known: Known) -> Self {
+        Self { orders: Mutex::default(), wake: Notify::new(), known: Mutex::new(known) }
+    }
+
+    /// Leaves an order for the task; `false` if it was refused.
+    pub(crate) fn order(&self, order: Order) -> bool {
+        let mut orders = lock(&self.orders);
+        if orders.len() >= MAX_ORDERS {
+            if matches!(order, Order::Action(..)) {
+                return false;
+            }
+            let kind = std::mem::discriminant(&order);
+            let same = |other: &Order| -> bool {
+                let other: Discriminant<Order> = std::mem::discriminant(other);
+                other == kind
+            };
+            orders.retain(|other| !same(other));
+        }
+        orders.push_back(order);
+        self.wake.notify_one();
+        true
+    }
+
+    /// The next order. May be dropped at any time; no order is lost.
+    pub(crate) async fn next_order(&self) -> Order {
+        loop {
+            if let Some(order) = lock(&self.orders).pop_front() {
+                return order;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Orders that came too late for the task.
+    pub(crate) fn left_over(&self) -> VecDeque<Order> {
+        std::mem::take(&mut *lock(&self.orders))
+    }
+
+    /// What is known of the guest.
+    pub(crate) fn known(&self) -> Known {
+        lock(&self.known).clone()
+    }
+
+    /// Reads one thing that is known.
+    pub(crate) fn info(&self) -> InstanceInfo {
+        lock(&self.known).info
+    }
+
+    /// Writes down what is known.
+    pub(crate) fn publish(&self, info: InstanceInfo, state: State, name: &str, misses: u32) {
+        let mut known = lock(&self.known);
+        known.info = info;
+        known.state = state;
+        known.misses = misses;
+        if known.name != name {
+            name.clone_into(&mut known.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heartbeat_proto::session::Session;
+
+    use super::*;
+
+    fn seat() -> Seat {
+        let reporting = Reporting { host: true, instance: false };
+        let session = Session::new(Settings::default(), reporting, false);
+        let (info, state) = (session.info(), session.state());
+        Seat::new(Known { info, state, name: String::new(), misses: 0 })
+    }
+
+    #[tokio::test]
+    async fn orders_come_in_order() {
+        let seat = seat();
+        let orders = [Order::Provisioned, Order::Channel(ChannelOrder::Gone), Order::Deleted];
+        for order in orders.clone() {
+            assert!(seat.order(order));
+        }
+        for order in orders {
+            assert_eq!(seat.next_order().await, order);
+        }
+    }
+
+    #[test]
+    fn a_full_seat_refuses_actions_and_keeps_the_last_of_every_state() {
+        let seat = seat();
+        let action = || Order::Action(EventType::Stop, NotificationType::Revocable);
+        for _ in 0..MAX_ORDERS {
+            assert!(seat.order(action()));
+        }
+        assert!(!seat.order(action()));
+        for inode in 0..10_000 {
+            assert!(seat.order(Order::Channel(ChannelOrder::Seen(inode))));
+            assert!(seat.order(Order::Channel(ChannelOrder::Gone)));
+            assert!(seat.order(Order::Reporting(Reporting { host: true, instance: false })));
+        }
+        let left = seat.left_over();
+        assert_eq!(left.len(), MAX_ORDERS + 2);
+        assert_eq!(left[MAX_ORDERS], Order::Channel(ChannelOrder::Gone));
+    }
+}

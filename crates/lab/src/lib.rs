@@ -1,0 +1,18 @@
+//! Stand-ins that behave like the daemons' real neighbours, for the tests, the demo and the benchmarks; never part
+//! of a daemon.
+//!
+//! | module | stands for |
+//! |---|---|
+//! | [`guest`] | virtual machines by the thousand: QEMU's socket and the program inside |
+//! | [`vm`] | one real virtual machine |
+//! | [`controller`] | guestAgent, in the bytes of the C++ one |
+//! | [`daemon`] | whatever starts and stops our daemons: the real binaries, watched |
+//! | [`wait`] | patience: conditions with a deadline instead of sleeps |
+
+pub mod controller;
+pub mod daemon;
+pub mod guest;
+mod record;
+pub mod wait;
+
+pub mod vm;

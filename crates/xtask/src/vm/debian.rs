@@ -1,0 +1,92 @@
+//! What comes from Debian: QEMU, installed when it is missing, and a kernel, unpacked and not installed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::vm::Assets;
+
+/// The package that depends on the current kernel for virtual machines: small, and few drivers built in.
+const KERNEL: &str = "linux-image-cloud-amd64";
+const QEMU: &str = "qemu-system-x86";
+
+/// Makes sure that QEMU is there.
+pub(super) fn qemu() -> Result<()> {
+    if Assets::find_qemu().is_some() {
+        return Ok(());
+    }
+    let by_hand = format!(
+        "{} is not installed: as root, `apt-get install --no-install-recommends {QEMU}`, \
+         or leave the virtual machine out with --no-vm",
+        Assets::QEMU
+    );
+    eprintln!("vm: installing {QEMU} (17 MB)");
+    with_fresh_lists(|| {
+        output(
+            Command::new("apt-get")
+                .args(["install", "--yes", "--no-install-recommends", QEMU])
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+    })
+    .context(by_hand.clone())?;
+    ensure!(Assets::find_qemu().is_some(), by_hand);
+    Ok(())
+}
+
+/// The name of the package with the current kernel itself, such as `linux-image-6.1.0-56-cloud-amd64`.
+pub(super) fn kernel_package() -> Result<String> {
+    with_fresh_lists(|| {
+        let depends = output(Command::new("apt-cache").args(["depends", KERNEL]))?;
+        String::from_utf8_lossy(&depends)
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .find(|name| name.starts_with("linux-image-"))
+            .map(str::to_owned)
+            .with_context(|| format!("apt does not say which kernel {KERNEL} stands for"))
+    })
+    .context("the guest's kernel comes from Debian's packages: they must be within reach of apt")
+}
+
+/// Downloads a package and unpacks it below `work`; the answer is the directory that stands for `/`.
+pub(super) fn unpack(package: &str, work: &Path) -> Result<PathBuf> {
+    eprintln!("vm: downloading and unpacking {package} (27 MB)");
+    // apt warns when its own user may not write here, and goes on.
+    with_fresh_lists(|| {
+        output(Command::new("apt-get").args(["download", package]).current_dir(work))
+    })
+    .with_context(|| format!("cannot download {package}"))?;
+    let file = fs::read_dir(work)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .with_context(|| format!("apt-get download left no file of {package}"))?;
+    let root = work.join("root");
+    output(Command::new("dpkg").arg("-x").arg(file).arg(&root))?;
+    Ok(root)
+}
+
+/// Does it, and if that fails once more after `apt-get update`: the lists may be missing (a fresh image), or
+/// name versions that are no longer there.
+fn with_fresh_lists<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
+    attempt().or_else(|first| {
+        eprintln!("vm: apt-get update");
+        output(Command::new("apt-get").arg("update"))
+            .with_context(|| format!("after another failure: {first:#}"))?;
+        attempt()
+    })
+}
+
+/// Runs a command that prints nothing by itself; its standard error is in the error.
+pub(super) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let name = format!("{command:?}");
+    let output = command
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {name}"))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        bail!("{name}: {}: {}", output.status, text.trim());
+    }
+    Ok(output.stdout)
+}
