@@ -1,2 +1,51 @@
-//! placeholder
-fn main() {}
+//! The workspace's own commands.
+//!
+//! `cargo xtask demo` shows what the daemons do, `cargo xtask test` tests everything, `cargo xtask
+//! lint` holds the code to its rules, `cargo xtask ci` does both, `cargo xtask bench` measures.
+
+mod bench;
+mod cargo;
+mod demo;
+mod lint;
+mod test;
+mod vm;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The workspace's own commands", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show guests heartbeating, dying and voting, in under 20 seconds
+    Demo(demo::Options),
+    /// Run every test: units, the real binaries against the lab, real virtual machines
+    Test(test::Options),
+    /// Check formatting, clippy, documentation and dependencies; every warning is an error
+    Lint,
+    /// Lint, then test
+    Ci(test::Options),
+    /// Measure in a release build and print the figures beside their budgets
+    Bench(bench::Options),
+    /// Fetch and build what virtual machines need, into target/vm
+    Vm,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Lint => lint::run(),
+        Command::Ci(options) => {
+            lint::run()?;
+            test::run(&options)
+        }
+        Command::Bench(options) => bench::run(&options),
+        Command::Vm => vm::prepare(&cargo::workspace()).map(drop),
+    }
+}

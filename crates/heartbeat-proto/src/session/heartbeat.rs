@@ -225,10 +225,10 @@ impl Heartbeat {
         self.grace_until = None;
     }
 
-    /// No challenges to a guest that is paused. One that is not heartbeating stays as it is.
+    /// No challenges to a guest that is paused. One that was not heartbeating has to begin anew.
     pub(super) fn pause(&mut self) {
+        self.await_init();
         if self.heartbeating {
-            self.await_init();
             self.phase = Phase::Paused;
         }
     }

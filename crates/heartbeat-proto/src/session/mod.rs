@@ -264,13 +264,14 @@ impl Session {
         notification: NotificationType,
         random: &mut dyn Random,
     ) {
+        // What is agreed to may be a suspend, and a resume ends that one too.
+        if let Some(older) = self.vote.take() {
+            self.agreed(now, &older, ConcludedBy::Replaced);
+        }
         if *event == EventType::Resume
             && !(self.connection.is_connected() && self.heartbeat.heartbeating)
         {
             self.reconnect(now);
-        }
-        if let Some(older) = self.vote.take() {
-            self.agreed(now, &older, ConcludedBy::Replaced);
         }
         let (timeout, known) = vote::notice(event, notification, &self.heartbeat.parameters);
         let vote = OpenVote { event: event.clone(), notification, deadline: now + timeout };
@@ -293,8 +294,12 @@ impl Session {
         self.settle(now);
     }
 
-    /// The channel delivered a line.
+    /// The channel delivered a line. Those that were read together with the one that made the
+    /// session close the channel are thrown away.
     pub fn handle_frame(&mut self, now: MonotonicTime, frame: &Frame<'_>, random: &mut dyn Random) {
+        if !self.connection.is_connected() {
+            return;
+        }
         match frame {
             Frame::TooLong => {
                 self.out.note(Note::TooLong);
@@ -319,8 +324,11 @@ impl Session {
         }
         if due(self.init_expected_at) {
             self.init_expected_at = None;
-            self.out.note(Note::AwaitingInit);
-            self.heartbeat.await_init();
+            // A paused guest waits for its `init` already, and nobody minds how long.
+            if self.heartbeat.phase != Phase::Paused {
+                self.out.note(Note::AwaitingInit);
+                self.heartbeat.await_init();
+            }
         }
         self.heartbeat.handle_timeout(&mut context!(self, now, random), &mut self.out);
         if due(self.idle_at) {

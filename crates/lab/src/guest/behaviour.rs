@@ -7,7 +7,7 @@ use heartbeat_proto::guest::{CorrectiveAction, GuestMessage, MAX_CHALLENGE};
 use super::profile::{Answering, Health, Profile, Voting};
 
 /// What one write of a flood holds, about.
-const FLOOD_BYTES: usize = 16 * 1024;
+pub(super) const FLOOD_BYTES: usize = 16 * 1024;
 
 /// What a guest does. All parts can be combined, and changed while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

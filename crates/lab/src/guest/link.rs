@@ -14,11 +14,11 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::time::sleep;
 
-use super::behaviour::Writing;
+use super::behaviour::{FLOOD_BYTES, Writing};
 
 /// Bytes that wait for the host, about: when there are more, what the guest says is lost, as for a program that
-/// does not wait when its port is full.
-const OUT_LIMIT: usize = 16 * 1024;
+/// does not wait when its port is full. A part of a flood leaves room for more.
+const OUT_LIMIT: usize = 2 * FLOOD_BYTES;
 /// Clients that may wait, less one: seen are two.
 const BACKLOG: u32 = 1;
 

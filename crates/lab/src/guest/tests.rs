@@ -206,8 +206,9 @@ async fn votes_are_answered_as_told() {
     assert_eq!((vote.vote_result, &*vote.log_msg), (VoteResult::Reject, "not now"));
     guest.change(|behaviour| behaviour.profile.voting = Voting::Never).await.unwrap();
     host.say(ask(2)).await;
+    let asked = || guest.counters().actions == 2;
+    crate::wait::until("the vote is read", LONG, asked).await.unwrap();
     host.hear_nothing().await;
-    assert_eq!(guest.counters().actions, 2);
 }
 
 #[tokio::test]
@@ -301,6 +302,9 @@ async fn what_is_written_before_the_program_opens_waits() {
     fill(&lost.stream);
     drop(lost);
     let mut host = Host::connect(&guest).await;
+    for _ in 0..2 {
+        guest.wait_for("host", LONG, |what| *what == What::Connected).await.unwrap();
+    }
     host.challenge(5).await;
     host.hear_nothing().await;
     assert_eq!(guest.counters(), Counters { connections: 2, ..Counters::default() });

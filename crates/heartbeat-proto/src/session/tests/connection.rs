@@ -159,6 +159,24 @@ fn a_guest_that_was_expected_to_send_init_and_does_not_is_connected_anew_and_sto
 }
 
 #[test]
+fn a_channel_that_appears_is_connected_at_once_unless_it_is_or_is_about_to_be() {
+    let seen = |bench: &mut Bench| bench.input(|session, now, _| session.handle_channel_seen(now));
+    let mut waiting = fresh(false);
+    backed_off(&mut waiting);
+    waiting.connect_failed(Unavailable);
+    assert_eq!(seen(&mut waiting), ["connect"]);
+    assert_eq!(seen(&mut waiting), NOTHING, "about to be");
+    assert_eq!(next_attempt(&mut waiting, Unavailable), 1, "the wait begins anew");
+    assert_eq!(seen(&mut Bench::connected()), NOTHING);
+    let mut running = Bench::running();
+    assert_eq!(seen(&mut running), NOTHING);
+    assert!(running.heartbeating());
+    running.act("suspend", NotificationType::Irrevocable);
+    running.vote("suspend", NotificationType::Irrevocable, VoteResult::Complete);
+    assert_eq!(seen(&mut running), ["connect"]);
+}
+
+#[test]
 fn a_channel_that_is_modified_is_closed_and_connected_anew() {
     assert_eq!(changed(&mut Bench::running()), ["STOPPED", "close", "connect"]);
     assert_eq!(changed(&mut Bench::connected()), ["close", "connect"]);
@@ -220,7 +238,9 @@ fn a_line_of_a_channel_that_is_closed_already_is_ignored() {
         let state = bench.session.state();
         assert_eq!(bench.say(GuestMessage::Init(init())), NOTHING, "read together with the last");
         assert_eq!(bench.line("{}"), NOTHING);
-        let too_long = |session: &mut crate::session::Session, now, random: &mut dyn crate::session::Random| {
+        let too_long = |session: &mut crate::session::Session,
+                        now,
+                        random: &mut dyn crate::session::Random| {
             session.handle_frame(now, &Frame::TooLong, random);
         };
         assert_eq!(bench.input(too_long), NOTHING);

@@ -19,8 +19,6 @@ pub(super) const OFF: Reporting = Reporting { host: false, instance: false };
 pub(super) const T: u64 = 1000;
 pub(super) const DAY: u64 = 86_400 * T;
 
-pub(super) use NotificationType::{Irrevocable, Revocable};
-
 /// The values of the golden `init`: every time is another one.
 pub(super) fn init() -> Init {
     Init {
@@ -125,8 +123,9 @@ impl Bench {
     fn drain(&mut self) -> Vec<String> {
         self.outputs.clear();
         while let Some(output) = self.session.poll_output() {
-            if let Output::Send { message: HostMessage::Challenge { heartbeat_challenge }, .. } =
-                output
+            if let Output::Send {
+                message: HostMessage::Challenge { heartbeat_challenge }, ..
+            } = output
             {
                 self.challenge = heartbeat_challenge;
             }

@@ -60,7 +60,10 @@ fn the_first_right_answer_after_an_init_is_running_and_later_ones_are_not() {
     assert_eq!(info.repair_action, CorrectiveAction::Reboot);
     let times = (info.vote_secs, info.shutdown_secs, info.suspend_secs, info.resume_secs);
     assert_eq!((times, info.restart_secs), ((10, 11, 12, 13), 121));
-    assert_eq!(bench.alive(3 * T), at([(T, "challenge"), (2 * T, "challenge"), (3 * T, "challenge")]));
+    assert_eq!(
+        bench.alive(3 * T),
+        at([(T, "challenge"), (2 * T, "challenge"), (3 * T, "challenge")])
+    );
 }
 
 #[test]
@@ -150,7 +153,8 @@ fn beyond_the_threshold_it_is_stopped_and_then_loss() {
         bench.say(GuestMessage::Init(init()));
         bench.answer();
         let failed = (u64::from(threshold) + 2) * T;
-        let mut expected = (1..u64::from(threshold) + 2).map(|n| (n * T, "challenge")).collect::<Vec<_>>();
+        let mut expected =
+            (1..u64::from(threshold) + 2).map(|n| (n * T, "challenge")).collect::<Vec<_>>();
         expected.extend([(failed, "STOPPED"), (failed, "LOSS")]);
         let expected: Vec<_> = expected.into_iter().map(|(at, w)| (at, w.to_owned())).collect();
         assert_eq!(bench.timeline(100 * T), expected, "threshold {threshold}");
@@ -220,7 +224,11 @@ fn a_little_lateness_does_not_add_up_and_takes_nothing_from_the_guest() {
     let due = bench.session.poll_timeout().unwrap();
     bench.wake(due.since(bench.now) + millis(T / 2));
     bench.answer();
-    assert_eq!(bench.session.poll_timeout(), Some(bench.now + millis(T)), "much is not made up for");
+    assert_eq!(
+        bench.session.poll_timeout(),
+        Some(bench.now + millis(T)),
+        "much is not made up for"
+    );
 }
 
 #[test]
@@ -326,7 +334,8 @@ fn an_answer_that_came_before_the_clock_was_looked_at_is_an_answer() {
 #[test]
 fn one_interval_late_is_a_miss_and_more_than_one_is_lost_time_with_one_fresh_challenge() {
     let nanosecond = Duration::from_nanos(1);
-    let lost = [(nanosecond, true), (millis(10 * T), true), (millis(DAY), true), (Duration::ZERO, false)];
+    let lost =
+        [(nanosecond, true), (millis(10 * T), true), (millis(DAY), true), (Duration::ZERO, false)];
     for (over, is_lost) in lost {
         let mut bench = Bench::running();
         bench.wait(T);

@@ -1,7 +1,9 @@
 //! Lines from the guest: what is refused and how, what is cut, and the numbers of ours.
 
 use super::harness::{Bench, NOTHING, OFF, ON, T, at, init, millis};
-use crate::guest::{Frame, GuestMessage, Init, LineFramer, MAX_LINE, MalformedKind};
+use crate::guest::{
+    Frame, GuestMessage, Init, LineFramer, MAX_LINE, MalformedKind, NotificationType,
+};
 use crate::session::{Clamped, Note, Reporting, Settings, State};
 
 const GOLDEN: &str = include_str!("../../../testdata/channel.jsonl");
@@ -40,9 +42,19 @@ fn a_key_that_is_missing_or_ill_typed_is_refused_by_its_name() {
         (
             INIT,
             &[
-                "version", "revision", "msg_type", "sequence", "invocation_id", "name",
-                "heartbeat_interval_ms", "vote_secs", "shutdown_notice_secs",
-                "suspend_notice_secs", "resume_notice_secs", "restart_secs", "corrective_action",
+                "version",
+                "revision",
+                "msg_type",
+                "sequence",
+                "invocation_id",
+                "name",
+                "heartbeat_interval_ms",
+                "vote_secs",
+                "shutdown_notice_secs",
+                "suspend_notice_secs",
+                "resume_notice_secs",
+                "restart_secs",
+                "corrective_action",
             ],
         ),
         (RESPONSE, &["heartbeat_response", "heartbeat_health", "corrective_action", "log_msg"]),
@@ -51,7 +63,8 @@ fn a_key_that_is_missing_or_ill_typed_is_refused_by_its_name() {
     for (line, keys) in required {
         let line = golden(line);
         for key in keys {
-            let broken = [without(&line, key), with(&line, key, [1].into()), with(&line, key, (-1).into())];
+            let broken =
+                [without(&line, key), with(&line, key, [1].into()), with(&line, key, (-1).into())];
             for broken in broken {
                 let mut bench = Bench::running();
                 let state = bench.session.state();
@@ -78,7 +91,8 @@ fn a_version_below_3_is_refused_and_one_above_is_accepted() {
 fn a_message_of_an_unknown_type_is_refused_by_its_name() {
     let mut bench = Bench::running();
     assert_eq!(bench.line(&golden("whatever")), ["nack 42 unsupported message type: whatever"]);
-    let ours = r#"{"version":3,"revision":1,"msg_type":"init_ack","sequence":2,"invocation_id":42}"#;
+    let ours =
+        r#"{"version":3,"revision":1,"msg_type":"init_ack","sequence":2,"invocation_id":42}"#;
     assert_eq!(bench.line(ours), ["nack 42 unsupported message type: init_ack"]);
 }
 
@@ -245,7 +259,10 @@ fn intervals_and_times_out_of_bounds_are_changed_and_each_is_told() {
             })
             .collect();
         let all = [
-            "vote_secs", "shutdown_notice_secs", "suspend_notice_secs", "resume_notice_secs",
+            "vote_secs",
+            "shutdown_notice_secs",
+            "suspend_notice_secs",
+            "resume_notice_secs",
             "restart_secs",
         ];
         let expected: Vec<_> = all.into_iter().map(|key| (key, asked, used)).collect();
@@ -347,7 +364,7 @@ fn the_golden_dialogue_gets_the_golden_bytes() {
     assert_eq!(bytes(&bench), host("init_ack") + &host("1656478042"));
     assert_eq!(bench.line(&golden("1656478042")), ["RUNNING"]);
     bench.line(&golden("1656478042").replace("\"sequence\":2", "\"sequence\":15"));
-    bench.act("reboot", super::harness::Revocable);
+    bench.act("reboot", NotificationType::Revocable);
     assert_eq!(bytes(&bench), host("action_notify"));
     assert_eq!(bench.line(&golden("not now")), ["VOTE reboot revocable reject: not now"]);
     bench.say(GuestMessage::Init(Init { invocation_id: 43, ..init() }));

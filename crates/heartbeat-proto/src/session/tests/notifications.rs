@@ -68,7 +68,10 @@ fn a_resume_that_replaces_an_open_suspend_reconnects_too() {
 
     let mut bench = Bench::inited();
     bench.act("suspend", Irrevocable);
-    assert_eq!(bench.act("resume", Irrevocable).iter().filter(|word| *word == "connect").count(), 1);
+    assert_eq!(
+        bench.act("resume", Irrevocable).iter().filter(|word| *word == "connect").count(),
+        1
+    );
     assert_eq!(bench.session.state(), State::Disconnected, "and not suspended for good");
 }
 
@@ -215,11 +218,8 @@ fn a_suspend_that_nobody_answers_is_complete_when_its_time_is_over() {
     let mut bench = Bench::running();
     bench.act("suspend", Irrevocable);
     let seen = bench.alive(100 * T);
-    let end = at([
-        (12 * T, "VOTE suspend irrevocable complete"),
-        (12 * T, "STOPPED"),
-        (12 * T, "close"),
-    ]);
+    let end =
+        at([(12 * T, "VOTE suspend irrevocable complete"), (12 * T, "STOPPED"), (12 * T, "close")]);
     assert_eq!(seen[11..], end, "{seen:?}");
     let mut bench = Bench::inited();
     bench.act("suspend", Irrevocable);
@@ -233,8 +233,19 @@ fn expects_init(event: &str) -> bool {
 }
 
 const EVENTS: [&str; 14] = [
-    "stop", "reboot", "suspend", "pause", "unpause", "resume", "resize_begin", "resize_end",
-    "live_migrate_begin", "live_migrate_end", "cold_migrate_begin", "cold_migrate_end", "unknown",
+    "stop",
+    "reboot",
+    "suspend",
+    "pause",
+    "unpause",
+    "resume",
+    "resize_begin",
+    "resize_end",
+    "live_migrate_begin",
+    "live_migrate_end",
+    "cold_migrate_begin",
+    "cold_migrate_end",
+    "unknown",
     "defragment",
 ];
 
@@ -303,4 +314,17 @@ fn the_sixty_seconds_begin_anew_with_the_next_such_action() {
     assert_eq!(bench.alive(60 * T - 1).len(), 59);
     bench.alive(1);
     assert_eq!(bench.session.state(), State::WaitingInit);
+}
+
+#[test]
+fn a_paused_guest_stays_so_and_heartbeating_through_those_sixty_seconds() {
+    let mut bench = over("reboot", Revocable, Some(VoteResult::Reject));
+    bench.act("pause", Irrevocable);
+    bench.vote("pause", Irrevocable, VoteResult::Complete);
+    assert_eq!(bench.wait(DAY), NOTHING);
+    assert_eq!((bench.session.state(), bench.heartbeating()), (State::Paused, true));
+    let mut bench = paused();
+    bench.act("live_migrate_begin", Irrevocable);
+    assert_eq!(bench.wait(DAY), ["VOTE live_migrate_begin irrevocable complete"]);
+    assert_eq!((bench.session.state(), bench.heartbeating()), (State::Paused, true));
 }

@@ -92,7 +92,8 @@ fn an_answer_is_reported_as_it_is_with_its_reason() {
                 log_msg: "not now".into(),
             }));
             assert_eq!(words, [format!("VOTE stop {notification} {result}: not now")]);
-            let votes = bench.alive(100 * T).into_iter().filter(|(_, word)| word.starts_with("VOTE"));
+            let votes =
+                bench.alive(100 * T).into_iter().filter(|(_, word)| word.starts_with("VOTE"));
             assert_eq!(votes.count(), 0, "told once");
         }
     }
@@ -129,7 +130,9 @@ fn an_answer_to_what_is_not_open_changes_nothing() {
     assert_eq!(bench.vote("stop", Revocable, VoteResult::Reject), NOTHING);
     assert_eq!(bench.notes(), [&Note::UnexpectedVote]);
     bench.act("stop", Revocable);
-    for (event, notification) in [("stop", Irrevocable), ("reboot", Revocable), ("unknown", Revocable)] {
+    for (event, notification) in
+        [("stop", Irrevocable), ("reboot", Revocable), ("unknown", Revocable)]
+    {
         assert_eq!(bench.vote(event, notification, VoteResult::Reject), NOTHING);
         assert_eq!(bench.notes(), [&Note::UnexpectedVote]);
     }
@@ -222,5 +225,8 @@ fn asking_does_not_disturb_the_heartbeat() {
     bench.act("stop", Revocable);
     assert_eq!(bench.alive(2 * T), at([(T, "challenge"), (2 * T, "challenge")]));
     let seen = bench.timeline(3 * T);
-    assert_eq!(seen, at([(T, "challenge"), (2 * T, "challenge"), (3 * T, "STOPPED"), (3 * T, "LOSS")]));
+    assert_eq!(
+        seen,
+        at([(T, "challenge"), (2 * T, "challenge"), (3 * T, "STOPPED"), (3 * T, "LOSS")])
+    );
 }

@@ -1,0 +1,40 @@
+//! Runs cargo, the one that runs us.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The workspace's directory.
+pub(crate) fn workspace() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
+}
+
+/// A cargo command in the workspace.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.current_dir(workspace()).args(args);
+    command
+}
+
+/// Says what is run, runs it, and fails if it does.
+pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
+    eprintln!("== {what}");
+    let status = command.status().with_context(|| format!("{what}: cannot run {command:?}"))?;
+    ensure!(status.success(), "{what}: failed ({status})");
+    Ok(())
+}
+
+/// Builds a binary in release mode and returns its path.
+pub(crate) fn release_binary(package: &str, binary: &str) -> Result<PathBuf> {
+    let mut command = cargo(&["build", "--release", "--package", package]);
+    run(&format!("building {binary} (release)"), command.args(["--bin", binary]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), |dir| workspace().join(dir));
+    let path = target.join("release").join(binary);
+    ensure!(path.is_file(), "{} was not built", path.display());
+    Ok(path)
+}

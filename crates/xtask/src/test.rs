@@ -1,0 +1,32 @@
+//! `cargo xtask test`: everything that can be tested, in one command.
+
+use anyhow::Result;
+use clap::Args;
+use lab::vm::Assets;
+
+use crate::cargo::{cargo, run as run_step, workspace};
+use crate::vm;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Leave out the tests that boot real virtual machines (they need apt, root and about 400 MB)
+    #[arg(long)]
+    no_vm: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    // The end-to-end tests start the real binaries, which cargo does not build for them.
+    run_step("building", &mut cargo(&["build", "--workspace", "--bins"]))?;
+    run_step("tests without virtual machines", &mut cargo(&["test", "--workspace"]))?;
+    if options.no_vm {
+        println!("passed; the tests with real virtual machines were LEFT OUT (--no-vm)");
+        return Ok(());
+    }
+    vm::prepare(&workspace())?;
+    let assets = workspace().join("target").join("vm");
+    let mut machines =
+        cargo(&["test", "--package", "end-to-end", "--features", "vm", "--test", "vm"]);
+    run_step("tests with real virtual machines", machines.env(Assets::ENV, assets))?;
+    println!("passed, with real virtual machines");
+    Ok(())
+}
