@@ -102,21 +102,21 @@ impl Guest {
     }
 
     fn incident(&mut self, dice: &mut Dice, later: &mut Later) {
-        match dice.below(6) {
-            0 => self.die(dice, later),
-            1 => {
+        match dice.below(8) {
+            0 | 1 => self.die(dice, later),
+            2 => {
                 self.say(&GuestMessage::Exit { log_msg: "bye".into() }, later);
                 self.die(dice, later);
             }
-            2 => {
+            3 | 4 => {
                 self.program = Program::Frozen;
                 self.come_back(dice, later);
             }
-            3 => {
+            5 => {
                 self.die(dice, later);
                 self.channel = false;
             }
-            4 => self.flood(dice, later),
+            6 => self.flood(dice, later),
             _ => self.init(later),
         }
     }
