@@ -57,9 +57,9 @@ enum Peer {
     /// Nobody yet: the controller's name has no address so far.
     Unknown,
     /// What the controller's name says, until a command came.
-    Named(IpAddr),
+    Named(SocketAddr),
     /// Where the last valid command came from.
-    Commanded(IpAddr),
+    Commanded(SocketAddr),
 }
 
 /// The controller, as this host sees it.
@@ -72,8 +72,8 @@ pub(crate) struct Controller {
     peer: Peer,
     ready_period: Duration,
     ready_at: Option<Instant>,
-    addresses: mpsc::Receiver<IpAddr>,
-    resolved: mpsc::Sender<IpAddr>,
+    addresses: mpsc::Receiver<SocketAddr>,
+    resolved: mpsc::Sender<SocketAddr>,
     room: Box<[u8; ROOM]>,
     outgoing: Vec<u8>,
 }
@@ -123,7 +123,7 @@ impl Controller {
     pub(crate) const fn peer(&self) -> Option<SocketAddr> {
         match self.peer {
             Peer::Unknown => None,
-            Peer::Named(ip) | Peer::Commanded(ip) => Some(SocketAddr::new(ip, self.agent_port)),
+            Peer::Named(address) | Peer::Commanded(address) => Some(address),
         }
     }
 
@@ -143,10 +143,10 @@ impl Controller {
                     // The answer to something we sent: nobody listens there. Not about this socket.
                     Err(error) => debug!(%error, "UDP error"),
                 },
-                Some(ip) = self.addresses.recv() => {
+                Some(address) = self.addresses.recv() => {
                     if !self.is_commanded() {
                         let first = self.peer == Peer::Unknown;
-                        self.peer = Peer::Named(ip);
+                        self.peer = Peer::Named(address);
                         if first {
                             return Happened::ReadyDue;
                         }
@@ -168,39 +168,43 @@ impl Controller {
             }
         });
         if command.is_ok() {
-            self.commanded(from.ip());
+            self.commanded(from);
         }
         Incoming { from, command }
     }
 
-    fn commanded(&mut self, ip: IpAddr) {
-        if self.peer != Peer::Commanded(ip) {
-            info!(address = %ip, "commanded by this controller from now on");
-            self.peer = Peer::Commanded(ip);
+    fn commanded(&mut self, mut from: SocketAddr) {
+        // It listens on its own port, whichever it sent from.
+        from.set_port(self.agent_port);
+        if self.peer != Peer::Commanded(from) {
+            info!(address = %from.ip(), "commanded by this controller from now on");
+            self.peer = Peer::Commanded(from);
         }
         self.ready_at = None;
     }
 
     /// Says MONITOR_READY, and looks up the controller's name anew: it may have moved.
     pub(crate) async fn announce(&mut self, metrics: &Metrics) {
-        self.ready_at = Some(Instant::now() + self.ready_period);
-        self.ready_period = (self.ready_period * 2).min(MAX_READY_PERIOD);
         self.resolve();
+        self.ready_at = Some(Instant::now() + self.ready_period);
+        if self.peer().is_some() {
+            self.ready_period = (self.ready_period * 2).min(MAX_READY_PERIOD);
+        }
         self.send(&ServerEvent::MonitorReady, metrics).await;
     }
 
     /// Looks up the controller's name aside, for a name service may be slow.
     fn resolve(&mut self) {
-        if let Ok(ip) = self.name.parse() {
-            self.peer = Peer::Named(ip);
+        if let Ok(ip) = self.name.parse::<IpAddr>() {
+            self.peer = Peer::Named(SocketAddr::new(ip, self.agent_port));
             return;
         }
-        let (name, resolved) = (self.name.clone(), self.resolved.clone());
+        let (name, port, resolved) = (self.name.clone(), self.agent_port, self.resolved.clone());
         let ipv4 = self.socket.local_addr().is_ok_and(|address| address.is_ipv4());
         tokio::spawn(async move {
-            match tokio::net::lookup_host((name.as_str(), 0)).await {
+            match tokio::net::lookup_host((name.as_str(), port)).await {
                 Ok(mut found) => match found.find(|address| address.is_ipv4() == ipv4) {
-                    Some(address) => drop(resolved.send(address.ip()).await),
+                    Some(address) => drop(resolved.send(address).await),
                     None => warn!(name, "the controller has no address of our family"),
                 },
                 Err(error) => warn!(name, %error, "the controller's name has no address"),

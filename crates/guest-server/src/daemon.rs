@@ -36,6 +36,9 @@ use crate::watch::{Sighting, Watcher};
 /// How often it is looked for a file that is waited for before the start.
 const WAIT_FOR_PERIOD: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// How long the first scan may hold up the start: a supervisor gives up on one that takes a second.
+const FIRST_SCAN: std::time::Duration = std::time::Duration::from_millis(400);
+
 /// Instances told of in one turn of the loop while a query is answered.
 const QUERY_BATCH: usize = 32;
 
@@ -144,8 +147,10 @@ impl Daemon {
 
     /// The first sighting is a listing of all channels that are there.
     async fn first_scan(&mut self) {
-        if let Some(sighting) = self.sightings.recv().await {
-            self.instances.handle_sighting(sighting);
+        match tokio::time::timeout(FIRST_SCAN, self.sightings.recv()).await {
+            Ok(Some(sighting)) => self.instances.handle_sighting(sighting),
+            Ok(None) => {}
+            Err(_) => warn!("the channel directory is slow: ready before it was read"),
         }
     }
 

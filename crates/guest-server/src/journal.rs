@@ -95,7 +95,7 @@ impl Journal {
 
     /// There is no channel of this instance.
     pub(crate) fn no_channel(&self, instance: InstanceId, why: &str) {
-        self.metrics.not_channels.increment();
+        self.metrics.channels_missing.increment();
         debug!(%instance, why, "no channel");
     }
 

@@ -97,8 +97,8 @@ metrics! {
     datagrams_sent,
     /// Datagrams that could not be sent.
     datagrams_unsent,
-    /// Files with the name of a channel that are no sockets, or could not be reached as one.
-    not_channels,
+    /// Attempts to connect that found no socket with the channel's name.
+    channels_missing,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ fn intervals_and_times_out_of_bounds_are_changed_and_each_is_told() {
     const DAY_SECS: u64 = 86_400;
     for asked in [HOUR_MS, HOUR_MS + 1, u64::MAX] {
         let mut bench = Bench::connected();
-        bench.say(GuestMessage::Init(Init { heartbeat_interval_ms: asked, ..init() }));
+        bench.say(&GuestMessage::Init(Init { heartbeat_interval_ms: asked, ..init() }));
         let clamped = Note::Clamped(Clamped { key: "heartbeat_interval_ms", asked, used: HOUR_MS });
         assert_eq!(bench.notes().contains(&&clamped), asked > HOUR_MS);
         bench.answer();
@@ -18,7 +18,7 @@ fn intervals_and_times_out_of_bounds_are_changed_and_each_is_told() {
     }
     for asked in [0, DAY_SECS, DAY_SECS + 1, u64::MAX] {
         let mut bench = Bench::connected();
-        bench.say(GuestMessage::Init(Init {
+        bench.say(&GuestMessage::Init(Init {
             vote_secs: asked,
             shutdown_notice_secs: asked,
             suspend_notice_secs: asked,
@@ -53,7 +53,7 @@ fn intervals_and_times_out_of_bounds_are_changed_and_each_is_told() {
 #[test]
 fn an_interval_below_the_hosts_floor_is_raised_to_it() {
     let mut bench = Bench::connected();
-    bench.say(GuestMessage::Init(Init { heartbeat_interval_ms: 100, ..init() }));
+    bench.say(&GuestMessage::Init(Init { heartbeat_interval_ms: 100, ..init() }));
     let clamped = Clamped { key: "heartbeat_interval_ms", asked: 100, used: 400 };
     assert_eq!(bench.notes()[0], &Note::Clamped(clamped));
     assert!(matches!(bench.notes()[1], Note::Init { interval, .. } if *interval == millis(400)));
@@ -99,7 +99,7 @@ fn a_flood_of_broken_lines_is_counted_but_not_answered_line_by_line() {
 #[test]
 fn a_flood_of_inits_is_held_to_one_a_second() {
     let mut bench = Bench::connected();
-    let say = |bench: &mut Bench| bench.say(GuestMessage::Init(init())).len();
+    let say = |bench: &mut Bench| bench.say(&GuestMessage::Init(init())).len();
     assert_eq!((0..100).map(|_| say(&mut bench)).sum::<usize>(), 10 * 2);
     assert_eq!(bench.notes(), [&Note::InitRefused]);
     bench.now = bench.now + millis(T);

@@ -87,7 +87,7 @@ fn a_channel_that_closes_is_stopped_if_heartbeating_and_connected_anew() {
     assert_eq!((bench.session.state(), bench.heartbeating()), (State::Disconnected, false));
     let mut bench = Bench::inited();
     bench.alive(T);
-    bench.say(GuestMessage::Exit { log_msg: "".into() });
+    bench.say(&GuestMessage::Exit { log_msg: "".into() });
     assert_eq!(bench.close(), ["close", "connect"]);
     assert_eq!(bench.wait(DAY), NOTHING, "no loss, and the attempt is under way");
     assert_eq!(bench.close(), NOTHING, "closed once");
@@ -113,7 +113,7 @@ fn on_a_new_connection_the_guest_has_to_begin_with_init() {
     assert_eq!(bench.session.state(), State::WaitingInit);
     assert_eq!(bench.answer(), NOTHING);
     assert_eq!(bench.notes(), [&Note::LateResponse]);
-    assert_eq!(bench.say(GuestMessage::Init(init())), ["init_ack 42", "challenge"]);
+    assert_eq!(bench.say(&GuestMessage::Init(init())), ["init_ack 42", "challenge"]);
     assert_eq!(bench.answer(), ["RUNNING"]);
 }
 
@@ -141,7 +141,7 @@ fn a_guest_that_sends_init_and_never_answers_does_not_hold_a_connection_open() {
     let mut bench = Bench::connected();
     let mut words = Vec::new();
     for _ in 0..12 {
-        bench.say(GuestMessage::Init(init()));
+        bench.say(&GuestMessage::Init(init()));
         words.extend(bench.wait(10 * T));
     }
     words.retain(|word| word != "challenge" && word != "LOSS");
@@ -236,7 +236,7 @@ fn a_line_of_a_channel_that_is_closed_already_is_ignored() {
     closed.close();
     for mut bench in [bench, closed] {
         let state = bench.session.state();
-        assert_eq!(bench.say(GuestMessage::Init(init())), NOTHING, "read together with the last");
+        assert_eq!(bench.say(&GuestMessage::Init(init())), NOTHING, "read together with the last");
         assert_eq!(bench.line("{}"), NOTHING);
         let too_long = |session: &mut crate::session::Session,
                         now,

@@ -109,7 +109,7 @@ impl Bench {
     /// The guest has sent its `init`, and its first challenge is out.
     pub(super) fn inited() -> Self {
         let mut bench = Self::connected();
-        bench.say(GuestMessage::Init(init()));
+        bench.say(&GuestMessage::Init(init()));
         bench
     }
 
@@ -168,7 +168,7 @@ impl Bench {
         self.input(|session, now, random| session.handle_frame(now, &frame, random))
     }
 
-    pub(super) fn say(&mut self, message: GuestMessage) -> Vec<String> {
+    pub(super) fn say(&mut self, message: &GuestMessage) -> Vec<String> {
         self.guest_sequence += 1;
         let mut text = Vec::new();
         message.encode(self.guest_sequence, &mut text);
@@ -190,7 +190,7 @@ impl Bench {
         heartbeat_health: Health,
         corrective_action: CorrectiveAction,
     ) -> Vec<String> {
-        self.say(GuestMessage::ChallengeResponse(ChallengeResponse {
+        self.say(&GuestMessage::ChallengeResponse(ChallengeResponse {
             heartbeat_response,
             heartbeat_health,
             corrective_action,
@@ -210,7 +210,7 @@ impl Bench {
         notification_type: NotificationType,
         vote_result: VoteResult,
     ) -> Vec<String> {
-        self.say(GuestMessage::ActionResponse(ActionResponse {
+        self.say(&GuestMessage::ActionResponse(ActionResponse {
             invocation_id: 42,
             event_type: event.into(),
             notification_type,

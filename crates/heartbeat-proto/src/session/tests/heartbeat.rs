@@ -1,8 +1,6 @@
 //! Challenges, answers, misses and losses: the table of "The heartbeat of one guest", row by row.
 
-use std::time::Duration;
-
-use super::harness::{Bench, DAY, NOTHING, OFF, ON, T, at, init, millis};
+use super::harness::{Bench, NOTHING, OFF, ON, T, at, init, millis};
 use crate::guest::{CorrectiveAction, GuestMessage, Health, Init, NotificationType};
 use crate::session::{Note, Reporting, Settings, State};
 
@@ -21,7 +19,7 @@ fn states() -> Vec<(&'static str, Bench, State, bool)> {
     let mut lost = Bench::inited();
     assert_eq!(lost.wait(2 * T), ["challenge", "LOSS"]);
     let mut left = Bench::running();
-    left.say(GuestMessage::Exit { log_msg: "".into() });
+    left.say(&GuestMessage::Exit { log_msg: "".into() });
     let mut paused = Bench::running();
     paused.act("pause", NotificationType::Irrevocable);
     paused.alive(12 * T);
@@ -43,7 +41,7 @@ fn states() -> Vec<(&'static str, Bench, State, bool)> {
 #[test]
 fn an_init_is_acknowledged_and_the_first_challenge_goes_out_at_once() {
     let mut bench = Bench::connected();
-    assert_eq!(bench.say(GuestMessage::Init(init())), ["init_ack 42", "challenge"]);
+    assert_eq!(bench.say(&GuestMessage::Init(init())), ["init_ack 42", "challenge"]);
     assert_eq!((bench.session.state(), bench.session.misses()), (State::WaitingResponse, 0));
     assert_eq!(bench.session.name(), "vm-one");
     assert!(!bench.heartbeating(), "only an answer makes it heartbeating");
@@ -124,7 +122,7 @@ fn only_the_number_of_the_newest_challenge_counts() {
 fn each_challenge_has_a_fresh_number_of_31_bits_however_the_dice_fall() {
     for dice in [0, 7, i32::MAX.unsigned_abs(), u32::MAX] {
         let mut bench = Bench::with(Settings { failure_threshold: 9, ..Settings::default() }, ON);
-        bench.say(GuestMessage::Init(init()));
+        bench.say(&GuestMessage::Init(init()));
         let mut numbers = vec![];
         for _ in 0..4 {
             bench.now = bench.now + millis(T);
@@ -150,7 +148,7 @@ fn beyond_the_threshold_it_is_stopped_and_then_loss() {
     for threshold in 0..6 {
         let settings = Settings { failure_threshold: threshold, ..Settings::default() };
         let mut bench = Bench::with(settings, ON);
-        bench.say(GuestMessage::Init(init()));
+        bench.say(&GuestMessage::Init(init()));
         bench.answer();
         let failed = (u64::from(threshold) + 2) * T;
         let mut expected =
@@ -179,7 +177,7 @@ fn an_answer_forgives_the_misses_before_it() {
 fn while_reporting_is_disabled_silence_is_stopped_without_loss() {
     for reporting in DISABLED {
         let mut bench = Bench::with(Settings::default(), reporting);
-        bench.say(GuestMessage::Init(init()));
+        bench.say(&GuestMessage::Init(init()));
         assert_eq!(bench.answer(), ["RUNNING"], "heartbeating does not depend on reporting");
         assert_eq!(bench.timeline(100 * T), at([(T, "challenge"), (2 * T, "STOPPED")]));
         assert_eq!(bench.notes(), [&Note::Silent]);
@@ -193,7 +191,7 @@ fn a_guest_that_sends_init_and_never_answers_is_lost_without_having_stopped() {
     assert_eq!(bench.timeline(100 * T), at([(T, "challenge"), (2 * T, "LOSS")]));
     for reporting in DISABLED {
         let mut bench = Bench::with(Settings::default(), reporting);
-        bench.say(GuestMessage::Init(init()));
+        bench.say(&GuestMessage::Init(init()));
         assert_eq!(bench.wait(100 * T), NOTHING);
         assert_eq!(bench.session.state(), State::WaitingInit);
     }
@@ -203,7 +201,7 @@ fn a_guest_that_sends_init_and_never_answers_is_lost_without_having_stopped() {
 fn an_init_in_any_state_is_acknowledged_and_a_guest_that_was_heartbeating_stays_so() {
     for (name, mut bench, state, heartbeating) in states() {
         assert_eq!((bench.session.state(), bench.heartbeating()), (state, heartbeating), "{name}");
-        assert_eq!(bench.say(init_43()), ["init_ack 43", "challenge"], "{name}");
+        assert_eq!(bench.say(&init_43()), ["init_ack 43", "challenge"], "{name}");
         assert_eq!(bench.session.state(), State::WaitingResponse, "{name}");
         assert_eq!((bench.heartbeating(), bench.session.misses()), (heartbeating, 0), "{name}");
         assert_eq!(bench.answer(), ["RUNNING"], "{name}");
@@ -214,7 +212,7 @@ fn an_init_in_any_state_is_acknowledged_and_a_guest_that_was_heartbeating_stays_
 #[test]
 fn a_guest_that_was_heartbeating_and_misses_after_a_new_init_is_lost() {
     for (name, mut bench, _, heartbeating) in states() {
-        bench.say(init_43());
+        bench.say(&init_43());
         let mut expected = at([(3 * T, "challenge"), (6 * T, "STOPPED"), (6 * T, "LOSS")]);
         if !heartbeating {
             expected.remove(1);
@@ -226,7 +224,7 @@ fn a_guest_that_was_heartbeating_and_misses_after_a_new_init_is_lost() {
 #[test]
 fn an_exit_is_stopped_if_heartbeating_and_never_loss() {
     for (name, mut bench, _, heartbeating) in states() {
-        let words = bench.say(GuestMessage::Exit { log_msg: "bye".into() });
+        let words = bench.say(&GuestMessage::Exit { log_msg: "bye".into() });
         assert_eq!(words, if heartbeating { vec!["STOPPED"] } else { vec![] }, "{name}");
         assert_eq!(bench.notes(), [&Note::Exit { log_msg: "bye".into() }], "{name}");
         assert_eq!(bench.session.state(), State::WaitingInit, "{name}");
@@ -243,7 +241,7 @@ fn reporting_that_becomes_disabled_is_stopped_if_heartbeating_and_waits_for_an_i
             assert_eq!(bench.notes(), [&Note::Reporting(false)], "{name}");
             assert_eq!(bench.session.state(), State::WaitingInit, "{name}");
             assert_eq!(bench.wait(100 * T), NOTHING, "{name}");
-            assert_eq!(bench.say(init_43()), ["init_ack 43", "challenge"], "{name}");
+            assert_eq!(bench.say(&init_43()), ["init_ack 43", "challenge"], "{name}");
             assert_eq!(bench.answer(), ["RUNNING"], "{name}");
         }
     }
@@ -253,7 +251,7 @@ fn reporting_that_becomes_disabled_is_stopped_if_heartbeating_and_waits_for_an_i
 fn reporting_that_becomes_enabled_or_stays_as_it_is_disturbs_nobody() {
     for (before, after) in [(OFF, ON), (DISABLED[1], DISABLED[2]), (OFF, DISABLED[1]), (ON, ON)] {
         let mut bench = Bench::with(Settings::default(), before);
-        bench.say(GuestMessage::Init(init()));
+        bench.say(&GuestMessage::Init(init()));
         bench.answer();
         assert_eq!(bench.report(after), NOTHING);
         assert_eq!(bench.session.info().reporting, after.instance);

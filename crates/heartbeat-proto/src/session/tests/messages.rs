@@ -1,10 +1,10 @@
 //! Lines from the guest: what is refused and how, what is cut, and the numbers of ours.
 
-use super::harness::{Bench, NOTHING, OFF, ON, T, at, init, millis};
+use super::harness::{Bench, NOTHING, T, init};
 use crate::guest::{
     Frame, GuestMessage, Init, LineFramer, MAX_LINE, MalformedKind, NotificationType,
 };
-use crate::session::{Clamped, Note, Reporting, Settings, State};
+use crate::session::Note;
 
 const GOLDEN: &str = include_str!("../../../testdata/channel.jsonl");
 
@@ -116,7 +116,7 @@ fn a_nack_carries_the_id_of_the_newest_init_and_0_before_the_first() {
     let mismatch = "nack 0 Invocation id mismatch. Received: 42 expect: 0";
     assert_eq!(bench.line(&golden(ACTION)), [mismatch]);
     for invocation_id in [42, 43] {
-        bench.say(GuestMessage::Init(Init { invocation_id, ..init() }));
+        bench.say(&GuestMessage::Init(Init { invocation_id, ..init() }));
         let nack = format!("nack {invocation_id} unsupported message type: whatever");
         assert_eq!(bench.line(&broken), [nack]);
     }
@@ -136,7 +136,7 @@ fn an_answer_of_another_session_is_refused_as_that_whatever_else_it_lacks() {
 fn our_sequence_is_one_more_than_the_last_seen_or_sent() {
     let mut bench = Bench::connected();
     bench.guest_sequence = 99;
-    bench.say(GuestMessage::Init(init()));
+    bench.say(&GuestMessage::Init(init()));
     assert_eq!(bench.sequences(), [101, 102], "seen 100");
     bench.wait(T);
     assert_eq!(bench.sequences(), [103], "sent 102");
@@ -264,7 +264,7 @@ fn the_golden_dialogue_gets_the_golden_bytes() {
     bench.act("reboot", NotificationType::Revocable);
     assert_eq!(bytes(&bench), host("action_notify"));
     assert_eq!(bench.line(&golden("not now")), ["VOTE reboot revocable reject: not now"]);
-    bench.say(GuestMessage::Init(Init { invocation_id: 43, ..init() }));
+    bench.say(&GuestMessage::Init(Init { invocation_id: 43, ..init() }));
     bench.line(&golden("whatever"));
     assert_eq!(bytes(&bench), host("whatever"));
     bench.line(&golden("\"action_response\",\"sequence\":9"));

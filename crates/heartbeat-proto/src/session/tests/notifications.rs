@@ -81,7 +81,7 @@ fn a_paused_guest_gets_no_challenges_and_still_counts_as_heartbeating() {
     assert!(bench.heartbeating());
     assert_eq!(bench.wait(7 * DAY), NOTHING);
     assert_eq!((bench.session.state(), bench.heartbeating()), (State::Paused, true));
-    assert_eq!(bench.say(GuestMessage::Exit { log_msg: "".into() }), ["STOPPED"]);
+    assert_eq!(bench.say(&GuestMessage::Exit { log_msg: "".into() }), ["STOPPED"]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_guest_that_answers_after_its_unpause_heartbeats_on() {
 #[test]
 fn silence_in_the_time_of_an_unpause_is_not_held_against_the_guest_without_reporting_either() {
     let mut bench = Bench::with(Settings::default(), OFF);
-    bench.say(GuestMessage::Init(init()));
+    bench.say(&GuestMessage::Init(init()));
     bench.answer();
     bench.act("pause", Irrevocable);
     bench.vote("pause", Irrevocable, VoteResult::Complete);
@@ -161,7 +161,7 @@ fn an_init_ends_the_time_of_an_unpause() {
     let mut bench = paused();
     bench.act("unpause", Irrevocable);
     bench.wait(T);
-    bench.say(GuestMessage::Init(Init { resume_notice_secs: 3600, ..init() }));
+    bench.say(&GuestMessage::Init(Init { resume_notice_secs: 3600, ..init() }));
     assert_eq!(bench.timeline(2 * T), at([(T, "challenge"), (2 * T, "STOPPED"), (2 * T, "LOSS")]));
 }
 
@@ -299,7 +299,7 @@ fn an_init_in_those_sixty_seconds_cancels_the_wait() {
     for event in EVENTS.into_iter().filter(|event| expects_init(event)) {
         let mut bench = over(event, Revocable, Some(VoteResult::Accept));
         bench.alive(59 * T);
-        bench.say(GuestMessage::Init(init()));
+        bench.say(&GuestMessage::Init(init()));
         assert_eq!(bench.answer(), ["RUNNING"]);
         assert_eq!(bench.alive(100 * T).len(), 100, "{event}: challenged all the time");
     }

@@ -108,7 +108,7 @@ fn quiet_step() -> impl Strategy<Value = Step> {
     });
     prop_oneof![
         20 => (0..5000u64).prop_map(Step::Wait),
-        2 => (0..200_000u64).prop_map(Step::Wait),
+        1 => (0..130_000u64).prop_map(Step::Wait),
         6 => init_step(),
         2 => any::<u64>().prop_map(Step::WrongAnswer),
         6 => vote_step(),
@@ -145,14 +145,14 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// Random steps, most of the time after a connection and an `init`: that is where things happen.
 fn steps(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Step>> {
     let begun = prop::bool::weighted(0.8);
-    (begun, init_step(), prop::collection::vec(step, 0..60)).prop_map(|(begun, init, steps)| {
+    (begun, init_step(), prop::collection::vec(step, 0..50)).prop_map(|(begun, init, steps)| {
         let beginning = [Step::Connected, init].into_iter().filter(|_| begun);
         beginning.chain(steps).collect()
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(768))]
 
     #[test]
     fn whatever_happens_what_comes_out_makes_sense(

@@ -91,7 +91,7 @@ fn lost_time_forgives_no_miss_before_it_and_is_nobodys_loss() {
     assert_eq!(bench.timeline(T), at([(T, "STOPPED"), (T, "LOSS")]));
 
     let mut bench = Bench::with(Settings::default(), OFF);
-    bench.say(GuestMessage::Init(init()));
+    bench.say(&GuestMessage::Init(init()));
     bench.answer();
     assert_eq!(bench.wait(T), ["challenge"]);
     assert_eq!(bench.wake(millis(5 * T)), ["challenge"], "also while reporting is disabled");
@@ -111,7 +111,7 @@ fn lost_time_between_answer_and_next_challenge_is_told_too() {
 #[test]
 fn a_lower_threshold_counts_from_the_next_interval_on() {
     let mut bench = Bench::with(Settings { failure_threshold: 5, ..Settings::default() }, ON);
-    bench.say(GuestMessage::Init(init()));
+    bench.say(&GuestMessage::Init(init()));
     assert_eq!(bench.wait(3 * T), ["challenge", "challenge", "challenge"]);
     bench.input(|session, _, _| session.handle_settings(Settings::default()));
     assert_eq!(bench.timeline(T), at([(T, "LOSS")]));

@@ -84,7 +84,7 @@ fn an_answer_is_reported_as_it_is_with_its_reason() {
         for result in VoteResult::ALL {
             let mut bench = Bench::running();
             bench.act("stop", notification);
-            let words = bench.say(GuestMessage::ActionResponse(ActionResponse {
+            let words = bench.say(&GuestMessage::ActionResponse(ActionResponse {
                 invocation_id: 42,
                 event_type: "stop".into(),
                 notification_type: notification,
@@ -113,15 +113,15 @@ fn an_answer_of_another_invocation_is_refused_and_dropped() {
         })
     };
     let nack = "nack 42 Invocation id mismatch. Received: 7 expect: 42";
-    assert_eq!(bench.say(answer(7)), [nack]);
+    assert_eq!(bench.say(&answer(7)), [nack]);
     assert_eq!(bench.notes(), [&Note::WrongInvocation { received: 7, expected: 42 }]);
-    assert_eq!(bench.say(answer(42)), ["VOTE stop revocable reject"], "still open");
+    assert_eq!(bench.say(&answer(42)), ["VOTE stop revocable reject"], "still open");
 
     let mut bench = Bench::running();
     bench.act("stop", Revocable);
-    bench.say(GuestMessage::Init(Init { invocation_id: 43, ..init() }));
+    bench.say(&GuestMessage::Init(Init { invocation_id: 43, ..init() }));
     let nack = "nack 43 Invocation id mismatch. Received: 42 expect: 43";
-    assert_eq!(bench.say(answer(42)), [nack], "the newest init's id counts");
+    assert_eq!(bench.say(&answer(42)), [nack], "the newest init's id counts");
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn an_action_while_not_connected_is_agreed_at_once() {
 fn the_wait_goes_on_whatever_becomes_of_the_heartbeat_and_the_connection() {
     let upsets: [fn(&mut Bench); 6] = [
         |bench| drop(bench.close()),
-        |bench| drop(bench.say(GuestMessage::Exit { log_msg: "".into() })),
-        |bench| drop(bench.say(GuestMessage::Init(init()))),
+        |bench| drop(bench.say(&GuestMessage::Exit { log_msg: "".into() })),
+        |bench| drop(bench.say(&GuestMessage::Init(init()))),
         |bench| drop(bench.report(OFF)),
         |bench| drop(bench.input(|session, now, _| session.handle_channel_changed(now))),
         |bench| {
@@ -214,7 +214,7 @@ fn the_wait_goes_on_whatever_becomes_of_the_heartbeat_and_the_connection() {
 #[test]
 fn a_vote_whose_time_is_nothing_is_agreed_as_soon_as_the_clock_is_looked_at() {
     let mut bench = Bench::connected();
-    bench.say(GuestMessage::Init(Init { vote_secs: 0, ..init() }));
+    bench.say(&GuestMessage::Init(Init { vote_secs: 0, ..init() }));
     assert_eq!(bench.act("stop", Revocable), ["action_notify stop revocable 0"]);
     assert_eq!(bench.timeline(0), at([(0, "VOTE stop revocable accept")]));
 }

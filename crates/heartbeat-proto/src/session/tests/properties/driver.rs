@@ -101,7 +101,7 @@ impl Driver {
         if self.connected && self.unanswered.last().is_some_and(|newest| newest.0 == number) {
             self.unanswered.clear();
         }
-        self.bench.say(GuestMessage::ChallengeResponse(ChallengeResponse {
+        self.bench.say(&GuestMessage::ChallengeResponse(ChallengeResponse {
             heartbeat_response: number.into(),
             heartbeat_health: health,
             corrective_action: action,
@@ -118,7 +118,7 @@ impl Driver {
             }
             Step::Init(init) => {
                 let asked = Duration::from_millis(init.heartbeat_interval_ms.min(3_600_000));
-                if !self.bench.say(GuestMessage::Init(init)).is_empty() {
+                if !self.bench.say(&GuestMessage::Init(init)).is_empty() {
                     self.interval = asked;
                 }
             }
@@ -133,10 +133,10 @@ impl Driver {
                 }
             }
             Step::Vote(response) => {
-                self.bench.say(GuestMessage::ActionResponse(response));
+                self.bench.say(&GuestMessage::ActionResponse(response));
             }
             Step::Exit => {
-                self.bench.say(GuestMessage::Exit { log_msg: "".into() });
+                self.bench.say(&GuestMessage::Exit { log_msg: "".into() });
             }
             Step::Line(bytes, leading) => {
                 let frame = Frame::Line { bytes: &bytes, leading };
