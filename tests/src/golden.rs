@@ -120,7 +120,8 @@ pub fn channel() -> Result<Vec<(bool, String)>> {
 ///
 /// There is none, or another one.
 pub fn line(guest: bool, with: &str) -> Result<String> {
-    let mut found = channel()?.into_iter().filter(|(from, text)| *from == guest && text.contains(with));
+    let mut found =
+        channel()?.into_iter().filter(|(from, text)| *from == guest && text.contains(with));
     let (_, text) = found.next().with_context(|| format!("no golden line with {with}"))?;
     anyhow::ensure!(found.next().is_none(), "several golden lines with {with}");
     Ok(text)
@@ -132,7 +133,8 @@ fn datagrams(direction: &str) -> Result<Vec<Datagram>> {
         let hex = field(&entry, "hex")?;
         let byte = |at| Ok(u8::from_str_radix(hex.get(at..at + 2).context("odd hex")?, 16)?);
         let bytes = (0..hex.len()).step_by(2).map(byte).collect::<Result<_>>()?;
-        let datagram = Datagram { name: field(&entry, "name")?, bytes, text: field(&entry, "text")? };
+        let datagram =
+            Datagram { name: field(&entry, "name")?, bytes, text: field(&entry, "text")? };
         Ok((entry["direction"] == direction, datagram))
     };
     let all = DATAGRAMS.lines().map(read).collect::<Result<Vec<_>>>()?;

@@ -105,7 +105,8 @@ impl Setup {
             std::fs::create_dir(home.path().join("qemu"))?;
         }
         let controller = Controller::bind(self.controller)?;
-        let mut args = vec!["--config".into(), home.path().join("guestServer.ini").into_os_string()];
+        let mut args =
+            vec!["--config".into(), home.path().join("guestServer.ini").into_os_string()];
         args.extend(["--channel-dir".into(), home.path().join("qemu").into_os_string()]);
         let (ip, port) = (controller.ip().to_string(), controller.port().to_string());
         args.extend(
@@ -211,9 +212,8 @@ impl Host {
     ///
     /// There is none soon.
     pub async fn event(&self, name: &str, instance: InstanceId) -> Result<Arrival> {
-        let wanted = |arrival: &Arrival| {
-            arrival.instance() == Some(instance) && name_of(arrival) == name
-        };
+        let wanted =
+            |arrival: &Arrival| arrival.instance() == Some(instance) && name_of(arrival) == name;
         self.controller.wait_for_arrival(&format!("{name} of {instance}"), SOON, wanted).await
     }
 

@@ -6,6 +6,7 @@
 
 pub mod golden;
 pub mod host;
+pub mod machines;
 pub mod raw;
 
 use std::time::Duration;

@@ -44,7 +44,8 @@ impl RawChannel {
     /// It does not come soon.
     pub async fn accept(&self) -> Result<RawHost> {
         let accepted = timeout(SOON, self.listener.accept()).await;
-        let (stream, _) = accepted.with_context(|| format!("nobody at {}", self.path.display()))??;
+        let (stream, _) =
+            accepted.with_context(|| format!("nobody at {}", self.path.display()))??;
         Ok(RawHost { stream: BufReader::new(stream) })
     }
 

@@ -103,6 +103,12 @@ impl Link {
         Ok(())
     }
 
+    /// Bytes that wait for the guest to read.
+    #[cfg(test)]
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.len()
+    }
+
     /// When reading goes on, if it was put off.
     pub(super) fn resumes_at(&self) -> Option<MonotonicTime> {
         self.reads.put_off
