@@ -234,6 +234,20 @@ impl Host {
         self.controller.arrivals().iter().filter(about).map(name_of).collect()
     }
 
+    /// Waits until all that was told about the instance are exactly these.
+    ///
+    /// # Errors
+    ///
+    /// It is not soon, or becomes something else.
+    pub async fn has_told(&self, instance: InstanceId, names: &[&str]) -> Result<()> {
+        let look = async || {
+            let told = self.told(instance);
+            ensure!(told == names, "{told:?}");
+            Ok(())
+        };
+        until_ok(&format!("{names:?} is told of {instance}"), SOON, look).await
+    }
+
     /// Asks the controller's question and waits for the answer about the instance: whatever was sent before has been
     /// dealt with then.
     ///

@@ -34,7 +34,7 @@ async fn a_directory_that_is_removed_and_made_again_is_noticed() -> Result<()> {
         guest.wait_for("disconnection", SOON, |what| *what == What::Disconnected).await?;
     }
     host.forgotten(id(2)).await?;
-    assert_eq!(host.told(id(2)), ["RUNNING", "STOPPED"]);
+    host.has_told(id(2), &["RUNNING", "STOPPED"]).await?;
     host.instance("the provisioned one stays", id(1), |one| one["heartbeating"] == false).await?;
     fs::create_dir(host.channel_dir())?;
     let again = host.guest(id(2), Behaviour::normal())?;
@@ -104,7 +104,7 @@ async fn events_that_the_kernel_lost_are_made_up_for_by_a_scan() -> Result<()> {
     beats(&new, 1).await?;
     host.instance("the new one is there", id(2), |one| one["name"] == "new").await?;
     host.forgotten(id(1)).await?;
-    assert_eq!(host.told(id(1)), ["RUNNING", "STOPPED"]);
+    host.has_told(id(1), &["RUNNING", "STOPPED"]).await?;
     host.instance("it is found", id(4), |one| one["state"] == "waiting_init").await?;
     Ok(())
 }

@@ -91,7 +91,7 @@ async fn other_names_are_ignored_and_links_directories_and_plain_files_are_never
     for n in [1, 2, 4, 5] {
         host.controller.add_instance(id(n), true)?;
     }
-    host.counted_at_least("not_channels", 4).await?;
+    host.counted_at_least("channels_missing", 4).await?;
     // Channels that come later are found, so all of the above has been looked at by now.
     let guest = host.guest(id(7), Behaviour::normal())?;
     beats(&guest, 1).await?;
@@ -217,7 +217,7 @@ async fn two_hundred_channels_at_once() -> Result<()> {
     }
     for n in 1..=200 {
         host.forgotten(id(n)).await?;
-        assert_eq!(host.told(id(n)), ["RUNNING", "STOPPED"]);
+        host.has_told(id(n), &["RUNNING", "STOPPED"]).await?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! | [`guest`] | the lines exchanged with the program inside a virtual machine |
 //! | [`control`] | the datagrams between guestServer, guestAgent and the maintenance system |
 //! | [`session`] | the heartbeat of one guest as a state machine |
+//! | [`vim`] | the bodies exchanged with the orchestrator |
 //! | [`InstanceId`], [`HostId`] | identifiers, canonical by construction |
 //! | [`MonotonicTime`] | a moment on a clock that never jumps |
 //!
@@ -18,7 +19,10 @@ pub mod control;
 pub mod guest;
 mod id;
 pub mod session;
+mod switch;
 mod timing;
+pub mod vim;
 
 pub use id::{HostId, InstanceId, ParseIdError};
+pub use switch::Switch;
 pub use timing::{MonotonicTime, TokenBucket};

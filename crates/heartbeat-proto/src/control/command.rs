@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Datagram, PayloadError, Signature, Switch, code, json, parse};
+use super::{Datagram, PayloadError, Signature, code, json, parse};
 use crate::guest::EventType;
-use crate::{HostId, InstanceId};
+use crate::{HostId, InstanceId, Switch};
 
 /// The only service there is.
 const HEARTBEAT: &str = "heartbeat";

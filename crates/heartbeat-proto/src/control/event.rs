@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::datagram::MAX_TEXT;
-use super::{Datagram, PayloadError, Signature, Switch, code, json, parse};
-use crate::InstanceId;
+use super::{Datagram, PayloadError, Signature, code, json, parse};
 use crate::guest::{CorrectiveAction, EventType, MAX_LOG_MSG, NotificationType, Text, VoteResult};
+use crate::{InstanceId, Switch};
 
 /// What is known of an instance. Times are in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

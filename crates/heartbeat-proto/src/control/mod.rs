@@ -45,26 +45,6 @@ pub enum PayloadError {
     },
 }
 
-/// A switch as the wire writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Switch {
-    Enabled,
-    Disabled,
-}
-
-impl From<bool> for Switch {
-    fn from(on: bool) -> Self {
-        if on { Self::Enabled } else { Self::Disabled }
-    }
-}
-
-impl From<Switch> for bool {
-    fn from(switch: Switch) -> Self {
-        switch == Switch::Enabled
-    }
-}
-
 fn parse<'a, T: Deserialize<'a>>(command: &'static str, text: &'a str) -> Result<T, PayloadError> {
     serde_json::from_str(text).map_err(|source| PayloadError::Json { command, source })
 }

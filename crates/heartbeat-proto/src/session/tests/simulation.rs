@@ -59,7 +59,7 @@ enum Event {
     Back {
         generation: u32,
     },
-    /// The host is not scheduled for a while.
+    /// The host's daemon, or the whole host, is not scheduled for a while.
     Stall,
 }
 
@@ -137,8 +137,9 @@ impl World {
     fn run(&mut self) {
         let end = MonotonicTime::after_start(LENGTH);
         while self.now < end {
-            let timers = self.seats.iter().enumerate();
-            let timer = timers.filter_map(|(seat, s)| s.timer.map(|(_, at)| (at, seat))).min();
+            let timers =
+                self.seats.iter().enumerate().filter_map(|(seat, s)| Some((s.timer?.1, seat)));
+            let timer = timers.min().map(|(at, seat)| (at.max(self.stalled_until()), seat));
             let event = self.events.first_key_value().map(|(&(at, _), _)| at);
             // What has arrived is handled before the clock is looked at.
             if let Some((at, seat)) = timer.filter(|(at, _)| event.is_none_or(|event| *at < event))
@@ -170,9 +171,17 @@ impl World {
             Event::ToHost(bytes) => self.heard(seat, &bytes),
             Event::Stall => {
                 let interval = self.seats[0].guest.interval;
-                let end = self.now + self.dice.part(interval, 5000);
-                self.stalls.push((self.now, end));
-                self.after(Duration::from_secs(15), seat, Event::Stall);
+                let suspended = self.dice.below(2) == 0;
+                let least = if suspended { interval * 4 } else { Duration::ZERO };
+                let length = least + self.dice.part(interval, 4000);
+                self.stalls.push((self.now, self.now + length));
+                if suspended {
+                    // The whole host, its guests with it.
+                    let events = std::mem::take(&mut self.events);
+                    let put_off = |((at, count), event)| ((at + length, count), event);
+                    self.events = events.into_iter().map(put_off).collect();
+                }
+                self.after(Duration::from_secs(13), seat, Event::Stall);
             }
             Event::ToGuest(_)
             | Event::Reply { .. }
@@ -263,9 +272,6 @@ impl World {
         if self.seats[at].timer.map(|(due, _)| due) != due {
             let late = self.dice.part(self.seats[at].guest.interval, 50);
             self.seats[at].timer = due.map(|due| (due, due + late));
-        }
-        if let Some((_, fires)) = &mut self.seats[at].timer {
-            *fires = (*fires).max(self.stalls.last().map_or(*fires, |(_, end)| *end));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::guest::{
     ChallengeResponse, CorrectiveAction, EventType, Frame, GuestMessage, Health, HostMessage,
     MAX_CHALLENGE, NotificationType,
 };
-use crate::session::{Output, Report, Reporting, Settings};
+use crate::session::{Output, Report, Reporting, Settings, State};
 
 /// The most that one input may lead to.
 const MOST_OUTPUTS: usize = 12;
@@ -149,6 +149,8 @@ impl Driver {
             Step::Action(event, notification) => {
                 self.asked.push_back((event.clone(), notification));
                 self.bench.act(event.as_str(), notification);
+                let suspended = self.bench.session.state() == State::Suspended;
+                assert!(!suspended || event != EventType::Resume, "suspended for good");
             }
             Step::Reporting(reporting) => {
                 self.reporting = reporting;
