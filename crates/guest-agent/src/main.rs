@@ -1,2 +1,6 @@
-//! placeholder
+//! guestAgent: takes commands from the orchestrator, commands the guestServers, and reports
+//! failures, changes of state and votes.
+
+mod inventory;
+
 fn main() {}

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use heartbeat_proto::control::{AgentCommand, Datagram, Length, MAX_LEN, ServerEvent};
 use heartbeat_proto::guest::EventType;
 use heartbeat_proto::{HostId, InstanceId};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::record::Record;
 
@@ -21,6 +22,8 @@ use crate::record::Record;
 const REMEMBERED: usize = 50_000;
 /// More than any datagram, so that one that is too long is seen as that.
 const ROOM: usize = 2 * MAX_LEN;
+/// Bytes of the kernel's receive buffer: events of thousands of guests may come at once.
+const RECEIVE_BUFFER: usize = 16 * 1024 * 1024;
 /// How long the receiving thread sleeps at most before it looks whether it is to end.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
@@ -143,6 +146,10 @@ impl Controller {
     pub fn bind_to(address: SocketAddr) -> Result<Self> {
         let socket = UdpSocket::bind(address).with_context(|| format!("cannot bind {address}"))?;
         socket.set_read_timeout(Some(LOOK_AROUND))?;
+        // Beyond the system's limit where we may, else as much of it as there is.
+        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+        }
         let address = socket.local_addr()?;
         let socket = Arc::new(socket);
         let inbox = Arc::new(Inbox {

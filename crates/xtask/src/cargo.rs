@@ -12,6 +12,12 @@ pub(crate) fn workspace() -> PathBuf {
     manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), |dir| workspace().join(dir))
+}
+
 /// A cargo command in the workspace.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
@@ -32,9 +38,7 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
 pub(crate) fn release_binary(package: &str, binary: &str) -> Result<PathBuf> {
     let mut command = cargo(&["build", "--release", "--package", package]);
     run(&format!("building {binary} (release)"), command.args(["--bin", binary]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), |dir| workspace().join(dir));
-    let path = target.join("release").join(binary);
+    let path = target_dir().join("release").join(binary);
     ensure!(path.is_file(), "{} was not built", path.display());
     Ok(path)
 }

@@ -74,6 +74,8 @@ struct Seat {
     newest: Option<(u32, MonotonicTime)>,
     /// The last right answer or `init`.
     sign_of_life: MonotonicTime,
+    /// It said that it leaves, and nothing since.
+    left: bool,
 }
 
 struct World {
@@ -116,6 +118,7 @@ impl World {
                 timer: None,
                 newest: None,
                 sign_of_life: world.now,
+                left: false,
             });
             world.settle(seat);
             world.after(Duration::from_millis(1), seat, Event::Back { generation: 0 });
@@ -245,7 +248,9 @@ impl World {
                 }
                 Output::Send { message, .. } => {
                     match message {
-                        HostMessage::InitAck { .. } => seat.sign_of_life = self.now,
+                        HostMessage::InitAck { .. } => {
+                            (seat.sign_of_life, seat.left) = (self.now, false);
+                        }
                         HostMessage::Challenge { heartbeat_challenge } => {
                             seat.newest = Some((heartbeat_challenge, self.now));
                         }
@@ -261,7 +266,8 @@ impl World {
                     stopped = false;
                 }
                 Output::Report(Report::IllHealth(_) | Report::Vote(_)) => panic!("{output:?}"),
-                Output::Note(Note::Exit { .. }) | Output::Close => excused = true,
+                Output::Note(Note::Exit { .. }) => (seat.left, excused) = (true, true),
+                Output::Close => excused = true,
                 Output::Note(_) => {}
                 Output::Forget => panic!("it is provisioned"),
             }
@@ -290,6 +296,7 @@ impl World {
         let silent = self.now.since(seat.sign_of_life);
         let (interval, threshold) = (seat.guest.interval, self.settings.failure_threshold);
         assert!(self.reporting.enabled(), "LOSS while reporting is disabled");
+        assert!(!seat.left, "lost, but it had said that it leaves");
         assert!(silent + interval / 10 >= interval * (threshold + 1), "lost after {silent:?}");
         assert!(silent <= self.patience(seat), "lost as late as {silent:?}");
         let (_, sent) = seat.newest.expect("an unanswered challenge");

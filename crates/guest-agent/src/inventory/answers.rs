@@ -1,0 +1,72 @@
+//! What the VIM answers when it is asked of a host.
+
+use heartbeat_proto::HostId;
+use heartbeat_proto::control::AgentCommand;
+use heartbeat_proto::vim::{HostState, InstanceList, ListedInstance};
+
+use super::Inventory;
+use super::output::{Note, Question, Revision};
+
+impl Inventory {
+    /// The VIM has said whether faults of a host's instances are reported. What it commanded since
+    /// it was asked counts more.
+    pub(crate) fn handle_host_state(&mut self, question: &Question, answer: &HostState) {
+        let id = question.host;
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let other = answer.uuid.is_some_and(|uuid| uuid != id)
+            || answer.hostname.as_ref().is_some_and(|name| **name != *host.name);
+        if other {
+            let host = host.name.clone();
+            self.out.note(Note::AnswerRefused { host, why: "it is about another host" });
+            return;
+        }
+        host.state_known = true;
+        if host.switched_at <= question.asked_at {
+            self.switch_host(id, answer.state.into());
+        }
+    }
+
+    /// The VIM has listed a host's instances. None is removed for not being listed.
+    pub(crate) fn handle_instances(&mut self, question: &Question, answer: &InstanceList) {
+        let id = question.host;
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        host.instances_known = true;
+        let name = host.name.clone();
+        for listed in &answer.instances {
+            if *listed.hostname == *name {
+                self.listed(id, listed, question.asked_at);
+            } else {
+                let host = name.clone();
+                self.out.note(Note::AnswerRefused { host, why: "it lists another host" });
+            }
+        }
+        self.host_listed(id);
+    }
+
+    /// This host is no longer waited for.
+    pub(super) fn host_listed(&mut self, id: HostId) {
+        self.unlisted.remove(&id);
+        if self.unlisted.is_empty() {
+            self.deleted = std::collections::HashMap::new();
+        }
+    }
+
+    fn listed(&mut self, host: HostId, listed: &ListedInstance, asked_at: Revision) {
+        let instance = listed.uuid;
+        let Some(reporting) = listed.reporting() else { return };
+        let deleted_since = self.deleted.get(&instance).is_some_and(|at| *at > asked_at);
+        match self.instances.get_mut(&instance) {
+            None if deleted_since => {}
+            None => self.add_instance(instance, host, reporting),
+            // What was commanded since counts more.
+            Some(known) if known.commanded_at > asked_at => {}
+            Some(known) if known.host != host => self.move_instance(instance, host, reporting),
+            Some(known) => {
+                if std::mem::replace(&mut known.reporting, reporting) != reporting {
+                    self.out.note(Note::InstanceReporting { instance, reporting });
+                }
+                self.command(host, AgentCommand::ModInstance { instance, reporting });
+            }
+        }
+    }
+}

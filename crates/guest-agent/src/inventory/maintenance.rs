@@ -1,0 +1,118 @@
+//! What the maintenance system tells of hosts.
+
+use std::net::IpAddr;
+
+use heartbeat_proto::control::{Host as Told, MaintenanceCommand};
+use heartbeat_proto::{HostId, MonotonicTime};
+
+use super::output::{Note, Output, Question, Topic};
+use super::{Host, Inventory, Revision};
+
+/// The longest name of a host, in bytes.
+const MAX_HOSTNAME: usize = 253;
+
+impl Inventory {
+    /// A host was added, changed or deleted.
+    pub(crate) fn handle_maintenance(&mut self, command: &MaintenanceCommand<'_>) {
+        match command {
+            MaintenanceCommand::AddHost(told) | MaintenanceCommand::ModHost(told) => {
+                self.learn(told);
+            }
+            MaintenanceCommand::DelHost { hostname, uuid } => self.forget(hostname, *uuid),
+        }
+    }
+
+    fn learn(&mut self, told: &Told<'_>) {
+        let name: Box<str> = told.hostname.as_ref().into();
+        let refused = |why| Note::HostRefused { name: name.chars().take(64).collect(), why };
+        if name.is_empty() || name.len() > MAX_HOSTNAME {
+            self.out.note(refused("its name is empty or longer than 253 bytes"));
+            return;
+        }
+        let Ok(ip) = told.ip.parse::<IpAddr>() else {
+            self.out.note(refused("its ip is no IP address"));
+            return;
+        };
+        if ip.is_unspecified() || ip.is_multicast() {
+            self.out.note(refused("its ip is no address of a host"));
+            return;
+        }
+        if self.names.get(&name).is_some_and(|other| *other != told.uuid) {
+            // The name was given to another machine: the former one is gone.
+            self.forget(&name, told.uuid);
+        }
+        match self.hosts.get_mut(&told.uuid) {
+            None => self.add_host(told.uuid, name, ip),
+            Some(host) if host.name == name && host.ip == ip => {}
+            Some(host) => {
+                let former_name = std::mem::replace(&mut host.name, name.clone());
+                let former_ip = std::mem::replace(&mut host.ip, ip);
+                self.names.remove(&former_name);
+                self.addresses.remove(&former_ip);
+                self.names.insert(name.clone(), told.uuid);
+                self.addresses.insert(ip, told.uuid);
+                self.out.note(Note::HostChanged { name, ip });
+                self.brief(told.uuid);
+            }
+        }
+    }
+
+    fn add_host(&mut self, id: HostId, name: Box<str>, ip: IpAddr) {
+        self.names.insert(name.clone(), id);
+        self.addresses.insert(ip, id);
+        self.hosts.insert(
+            id,
+            Host {
+                name: name.clone(),
+                ip,
+                reporting: false,
+                switched_at: Revision::default(),
+                state_known: false,
+                instances_known: false,
+                instances: std::collections::HashSet::new(),
+                other_address: None,
+            },
+        );
+        self.audit.add(id);
+        self.unlisted.insert(id);
+        self.out.note(Note::HostAdded { name, ip });
+        self.ask(id);
+    }
+
+    /// Asks the VIM for what it has not said yet of a host.
+    pub(super) fn ask(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get(&id) else { return };
+        let open = [(host.state_known, Topic::State), (host.instances_known, Topic::Instances)];
+        for (known, topic) in open {
+            if !known {
+                let (hostname, asked_at) = (host.name.clone(), self.revision);
+                self.out.push(Output::Ask(Question { host: id, hostname, topic, asked_at }));
+            }
+        }
+    }
+
+    fn forget(&mut self, hostname: &str, uuid: HostId) {
+        let by_name = self.named(hostname);
+        let Some(id) = by_name.or_else(|| self.hosts.contains_key(&uuid).then_some(uuid)) else {
+            return;
+        };
+        let instances: Vec<_> =
+            self.hosts.get(&id).into_iter().flat_map(|host| host.instances.clone()).collect();
+        let count = instances.len();
+        for instance in instances {
+            self.delete_instance(instance);
+        }
+        if let Some(host) = self.hosts.remove(&id) {
+            self.names.remove(&host.name);
+            self.addresses.remove(&host.ip);
+            self.audit.remove(id);
+            self.host_listed(id);
+            self.out.note(Note::HostDeleted { name: host.name, instances: count });
+        }
+    }
+
+    /// A new copy of the maintenance system's inventory is wanted.
+    pub(crate) fn request_hosts(&mut self, now: MonotonicTime) {
+        self.want_hosts(now);
+    }
+}

@@ -1,0 +1,168 @@
+//! What the guestServers tell.
+
+use std::net::SocketAddr;
+
+use heartbeat_proto::control::{AgentCommand, Hosted, InstanceInfo, ServerEvent, VoteNotify};
+use heartbeat_proto::vim::{AlarmState, EventKind, GuestResponse};
+use heartbeat_proto::{HostId, InstanceId};
+
+use super::output::{Found, Note};
+use super::{Inventory, Times};
+
+impl Inventory {
+    /// An event came in from this address.
+    pub(crate) fn handle_event(&mut self, from: SocketAddr, hosted: &Hosted<'_>) {
+        let Some(host) = self.sender(from, &hosted.hostname) else {
+            let hostname = hosted.hostname.chars().take(64).collect();
+            self.out.note(Note::UnknownSender { from, hostname });
+            return;
+        };
+        match &hosted.event {
+            ServerEvent::MonitorReady => {
+                let name = self.host_name(host);
+                self.out.note(Note::ServerReady { host: name });
+                self.brief(host);
+            }
+            ServerEvent::Instance(instance, info) => self.audited(host, *instance, info),
+            event @ ServerEvent::Running(instance, info) => {
+                if self.is_here(host, *instance, event.name()) {
+                    self.state(host, *instance, info, true);
+                }
+            }
+            event @ ServerEvent::Stopped(instance, info) => {
+                if self.is_here(host, *instance, event.name()) {
+                    self.state(host, *instance, info, false);
+                }
+            }
+            event @ ServerEvent::IllHealth(instance, info) => {
+                if self.is_here(host, *instance, event.name()) {
+                    self.correct(host, *instance, info);
+                    self.alarm(*instance, AlarmState::Unhealthy, info.repair_action);
+                }
+            }
+            event @ ServerEvent::Loss(instance) => {
+                if self.is_here(host, *instance, event.name()) {
+                    self.loss(*instance);
+                }
+            }
+            event @ ServerEvent::VoteNotify(instance, vote) => {
+                if self.is_here(host, *instance, event.name()) {
+                    self.voted(*instance, vote);
+                }
+            }
+        }
+    }
+
+    /// Which host sends: the one it names, from whatever address, else the one with that address.
+    fn sender(&mut self, from: SocketAddr, hostname: &str) -> Option<HostId> {
+        let ip = from.ip().to_canonical();
+        let Some(id) = self.named(hostname) else { return self.addresses.get(&ip).copied() };
+        if let Some(host) = self.hosts.get_mut(&id)
+            && host.ip != ip
+            && host.other_address.replace(ip) != Some(ip)
+        {
+            let host = host.name.clone();
+            self.out.note(Note::OtherAddress { from: ip, host });
+        }
+        Some(id)
+    }
+
+    /// Tells a guestServer that knows nothing yet everything it has to know.
+    pub(super) fn brief(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get(&id) else { return };
+        let reporting = host.reporting;
+        let instances: Vec<InstanceId> = host.instances.iter().copied().collect();
+        self.command(id, AgentCommand::ModHost { host: id, reporting });
+        for instance in instances {
+            if let Some(known) = self.instances.get(&instance) {
+                let reporting = known.reporting;
+                self.command(id, AgentCommand::ModInstance { instance, reporting });
+            }
+        }
+    }
+
+    /// Whether the instance is on the host that tells of it. After a migration the former host may
+    /// still tell; that must not reach the VIM.
+    fn is_here(&mut self, host: HostId, instance: InstanceId, event: &'static str) -> bool {
+        let here = self.instances.get(&instance).is_some_and(|known| known.host == host);
+        if !here {
+            let host = self.host_name(host);
+            self.out.note(Note::ForeignEvent { instance, host, event });
+        }
+        here
+    }
+
+    fn state(&mut self, host: HostId, instance: InstanceId, info: &InstanceInfo, now: bool) {
+        self.correct(host, instance, info);
+        self.take_over(instance, info);
+        if let Some(known) = self.instances.get_mut(&instance) {
+            known.heartbeating = now;
+        }
+        self.out.note(Note::Heartbeating { instance, heartbeating: now, by: Found::Told });
+        self.tell_state(instance);
+    }
+
+    fn loss(&mut self, instance: InstanceId) {
+        let Some(known) = self.instances.get_mut(&instance) else { return };
+        let repair_action = known.repair_action;
+        if std::mem::replace(&mut known.heartbeating, false) {
+            // Its STOPPED was lost on the way.
+            self.out.note(Note::Heartbeating { instance, heartbeating: false, by: Found::Told });
+            self.tell_state(instance);
+        }
+        self.alarm(instance, AlarmState::Failed, repair_action);
+    }
+
+    fn voted(&mut self, instance: InstanceId, vote: &VoteNotify) {
+        let response = GuestResponse::of(vote);
+        let word = match response {
+            GuestResponse::Reject => "reject",
+            GuestResponse::Allow => "allow",
+            GuestResponse::Proceed => "proceed",
+        };
+        let event = vote.event_type.as_str().into();
+        self.out.note(Note::Vote { instance, event, response: word });
+        let event = vote.event_type.clone();
+        self.tell(instance, EventKind::Action { event, response, reason: vote.reason.clone() });
+    }
+
+    /// The answer to a query.
+    fn audited(&mut self, host: HostId, instance: InstanceId, info: &InstanceInfo) {
+        let Some(known) = self.instances.get(&instance).filter(|known| known.host == host) else {
+            let name = self.host_name(host);
+            self.out.note(Note::Disowned { instance, host: name });
+            self.command(host, AgentCommand::DelInstance { instance });
+            return;
+        };
+        let differs = known.heartbeating != info.heartbeating;
+        self.correct(host, instance, info);
+        self.take_over(instance, info);
+        if differs {
+            if let Some(known) = self.instances.get_mut(&instance) {
+                known.heartbeating = info.heartbeating;
+            }
+            let heartbeating = info.heartbeating;
+            self.out.note(Note::Heartbeating { instance, heartbeating, by: Found::Audit });
+            self.tell_state(instance);
+        }
+    }
+
+    /// A guestServer that has another mind about an instance's reporting is told ours.
+    fn correct(&mut self, host: HostId, instance: InstanceId, info: &InstanceInfo) {
+        let Some(known) = self.instances.get(&instance) else { return };
+        if known.reporting != info.reporting {
+            let reporting = known.reporting;
+            let name = self.host_name(host);
+            self.out.note(Note::Corrected { instance, host: name });
+            self.command(host, AgentCommand::ModInstance { instance, reporting });
+        }
+    }
+
+    /// Takes over what the guest asked for.
+    fn take_over(&mut self, instance: InstanceId, info: &InstanceInfo) {
+        if let Some(known) = self.instances.get_mut(&instance) {
+            known.times = Times::from(info);
+            known.repair_action = info.repair_action;
+        }
+    }
+}

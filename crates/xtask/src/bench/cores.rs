@@ -1,0 +1,68 @@
+//! Who runs where: the daemon on one core, the load on another, where there are two.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+
+/// The thread that asks.
+const THIS_THREAD: Pid = Pid::from_raw(0);
+
+/// The core of the daemon and that of the load; none where there is only one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cores(Option<Pair>);
+
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    daemon: usize,
+    load: usize,
+}
+
+impl Cores {
+    /// Takes the first and the last core that this process may use, and moves this thread, and with
+    /// it all that it starts, to the last one.
+    pub(super) fn split() -> Result<Self> {
+        let allowed = sched_getaffinity(THIS_THREAD)?;
+        let mut usable = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));
+        let pair =
+            usable.next().zip(usable.next_back()).map(|(daemon, load)| Pair { daemon, load });
+        if let Some(pair) = pair {
+            pin(pair.load)?;
+        }
+        Ok(Self(pair))
+    }
+
+    /// Does something on the daemon's core; what is started there stays there.
+    pub(super) fn on_daemons<T>(self, start: impl FnOnce() -> T) -> Result<T> {
+        let Some(pair) = self.0 else { return Ok(start()) };
+        pin(pair.daemon)?;
+        let started = start();
+        pin(pair.load)?;
+        Ok(started)
+    }
+}
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Pair { daemon, load }) => {
+                write!(f, "the daemon on core {daemon}, the load on {load}")
+            }
+            None => write!(f, "one core only, shared by the daemon and its load"),
+        }
+    }
+}
+
+fn pin(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(THIS_THREAD, &set).with_context(|| format!("cannot move to core {cpu}"))
+}
+
+/// A lab guest has two open files.
+pub(super) fn raise_open_files() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")
+}
