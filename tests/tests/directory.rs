@@ -71,6 +71,7 @@ async fn a_directory_that_is_not_one_any_more_is_waited_for() -> Result<()> {
     host.forgotten(id(1)).await?;
     fs::remove_file(host.channel_dir())?;
     fs::rename(host.home().join("old"), host.channel_dir())?;
+    guest.restart().await?;
     beats(&guest, 1).await?;
     Ok(())
 }

@@ -133,6 +133,7 @@ async fn a_channel_that_is_moved_out_is_closed_and_one_that_is_moved_in_is_conne
     host.event("STOPPED", id(1)).await?;
     host.forgotten(id(1)).await?;
     fs::rename(&outside, guest.path())?;
+    guest.restart().await?;
     host.event("RUNNING", id(1)).await?;
     // Renamed to another instance's name: the one goes, the other comes.
     fs::rename(guest.path(), host.channel_dir().join(socket_name(id(2), true)))?;
@@ -178,6 +179,7 @@ async fn of_two_names_the_newer_is_connected_and_the_other_takes_over() -> Resul
     host.instance("the newer name is preferred", id(1), |one| one["name"] == "newer").await?;
     newer.remove().await?;
     until("the older one is served again", SOON, || older.counters().connections == 2).await?;
+    older.restart().await?;
     beats(&older, 1).await?;
     assert_eq!(host.instances().await?.len(), 1, "one instance, whatever its names");
     Ok(())

@@ -58,11 +58,7 @@ async fn what_is_wrong_with_a_message_is_said_in_the_golden_bytes() -> Result<()
     let (host, _channel, mut guest, _) = session().await?;
     for (before, line, answer) in [
         (None, golden::line(true, "whatever")?, "unsupported message type: whatever"),
-        (
-            None,
-            golden::line(true, "\"action_response\",\"sequence\":9")?,
-            "Invocation id mismatch",
-        ),
+        (None, golden::line(true, "\"action_response\",\"sequence\":9")?, "Invocation id mismatch"),
         (Some(33), golden::line(true, "xxxx")?, "failed to parse msg_type"),
         (
             Some(31),

@@ -62,6 +62,18 @@ impl RateLimit {
     }
 }
 
+/// A log line that is held to a rate: `limited!(limit.allow(now), warn, field = 1, "message")`. Where lines were left
+/// out before it, it says how many.
+#[macro_export]
+macro_rules! limited {
+    ($allowed:expr, $level:ident, $($rest:tt)+) => {
+        if let Some(left_out) = $allowed {
+            let left_out = (left_out > 0).then_some(left_out);
+            ::tracing::$level!(left_out, $($rest)+);
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

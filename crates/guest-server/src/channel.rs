@@ -13,6 +13,7 @@ mod link;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use heartbeat_proto::session::{ConnectError, Output, Report, Session};
 use heartbeat_proto::{InstanceId, MonotonicTime};
@@ -28,6 +29,10 @@ use link::{Input, Link};
 /// Reports that wait for the main loop. When it is full, the guests that have something to report
 /// wait; the main loop never waits for a guest.
 pub(crate) const UPDATES_DEPTH: usize = 1024;
+
+/// How long after it was seen a new socket that refuses is tried a second time: QEMU makes it, which
+/// we see at once, a moment before it listens on it.
+const SECOND_LOOK: Duration = Duration::from_millis(5);
 
 /// What all guests' tasks share.
 #[derive(Debug)]
@@ -62,6 +67,8 @@ pub(crate) struct Channel {
     link: Option<Link>,
     /// Whether the failure to connect was told since the channel was last connected.
     unreachable: bool,
+    /// Whether the channel's file was seen since the last attempt to connect.
+    fresh: bool,
 }
 
 /// What ended the wait.
@@ -82,7 +89,16 @@ impl Channel {
         seat: Arc<Seat>,
         session: Session,
     ) -> Self {
-        Self { instance, generation, common, seat, session, link: None, unreachable: false }
+        Self {
+            instance,
+            generation,
+            common,
+            seat,
+            session,
+            link: None,
+            unreachable: false,
+            fresh: true,
+        }
     }
 
     /// Runs until the session is over.
@@ -138,10 +154,13 @@ impl Channel {
             Order::Reporting(reporting) => self.session.handle_reporting(now, reporting),
             Order::Settings(settings) => self.session.handle_settings(settings),
             Order::Provisioned => self.session.handle_provisioned(),
-            Order::Channel(ChannelOrder::Seen(inode)) => match &self.link {
-                Some(link) if link.inode != inode => self.session.handle_channel_changed(now),
-                Some(_) | None => self.session.handle_channel_seen(now),
-            },
+            Order::Channel(ChannelOrder::Seen(inode)) => {
+                self.fresh = true;
+                match &self.link {
+                    Some(link) if link.inode != inode => self.session.handle_channel_changed(now),
+                    Some(_) | None => self.session.handle_channel_seen(now),
+                }
+            }
             Order::Channel(ChannelOrder::Modified) => self.session.handle_channel_changed(now),
             Order::Channel(ChannelOrder::Gone) => self.session.handle_channel_gone(now),
             Order::Action(event, notification) => {
@@ -175,7 +194,7 @@ impl Channel {
 
     async fn carry_out_one(&mut self, now: MonotonicTime, output: Output) -> Result<(), Over> {
         match output {
-            Output::Connect => self.connect(now),
+            Output::Connect => self.connect(now).await,
             Output::Close => {
                 if self.link.take().is_some() {
                     self.common.journal.closed(self.instance, self.session.name(), "by us");
@@ -201,16 +220,23 @@ impl Channel {
         Ok(())
     }
 
-    fn connect(&mut self, now: MonotonicTime) {
+    async fn connect(&mut self, now: MonotonicTime) {
+        let connect = || connect::connect(&self.common.channel_dir, self.instance);
+        let mut outcome = connect();
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh && outcome.as_ref().is_err_and(|refused| refused.nobody_listens) {
+            tokio::time::sleep(SECOND_LOOK).await;
+            outcome = connect();
+        }
         let journal = &self.common.journal;
-        match connect::connect(&self.common.channel_dir, self.instance) {
+        match outcome {
             Ok((stream, inode)) => {
                 self.unreachable = false;
                 self.link = Some(Link::new(stream, inode, now));
                 journal.connected(self.instance, self.session.name());
                 self.session.handle_connected(now);
             }
-            Err(Refused { error, why }) => {
+            Err(Refused { error, why, .. }) => {
                 match error {
                     ConnectError::NotFound => journal.no_channel(self.instance, &why),
                     ConnectError::Unavailable => {

@@ -292,6 +292,15 @@ impl Daemon {
         proc::rss_kib(self.pid())
     }
 
+    /// The part of its resident memory that it wrote itself, in KiB: no code, no files.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn anonymous_kib(&self) -> Result<u64> {
+        proc::anonymous_kib(self.pid())
+    }
+
     /// The time that its threads spent on a processor, to the nanosecond. Of threads that ended nothing is known.
     ///
     /// # Errors

@@ -15,4 +15,5 @@ pub mod guest;
 mod record;
 pub mod wait;
 
+pub mod vim;
 pub mod vm;

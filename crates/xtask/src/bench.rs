@@ -28,7 +28,6 @@ mod silence;
 mod site;
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -85,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn start_load(options: &Options) -> Result<()> {
     let daemon = release_binary("guest-server", "guestServer")?;
     let load = release_binary("xtask", "xtask")?;
-    let mut command = Command::new(load);
+    let mut command = cores::before_others(&load);
     command.arg("bench").arg("--daemon").arg(daemon);
     if options.quick {
         command.arg("--quick");

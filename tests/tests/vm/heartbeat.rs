@@ -3,10 +3,13 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use end_to_end::SOON;
-use end_to_end::machines::{Host, INSTANCE, INTERVAL_MS, alone_on_host, on_host};
-use heartbeat_proto::InstanceId;
+use anyhow::{Result, bail, ensure};
+use end_to_end::host::Host;
+use end_to_end::machines::{
+    INSTANCE, INTERVAL_MS, NAME, alone_on_host, boot, counted, heartbeats, next_event, on_host,
+    running,
+};
+use end_to_end::{SOON, id};
 use heartbeat_proto::control::{InstanceInfo, ServerEvent, VoteNotify};
 use heartbeat_proto::guest::{CorrectiveAction, EventType, NotificationType, VoteResult};
 use lab::guest::Profile;
@@ -31,10 +34,9 @@ const TROUBLE: [&str; 12] = [
 #[tokio::test]
 async fn a_real_guest_heartbeats_for_ten_seconds_without_a_miss() -> Result<()> {
     on_host(async |host| {
-        host.start_server().await?;
-        host.controller().add_instance(INSTANCE, true)?;
-        let _vm = host.boot(INSTANCE, INTERVAL_MS).await?;
-        let running = host.next_event().await?;
+        host.controller.add_instance(INSTANCE, true)?;
+        let _vm = boot(host, INSTANCE, INTERVAL_MS).await?;
+        let event = next_event(host).await?;
         let said = Profile::default();
         let info = InstanceInfo {
             reporting: true,
@@ -46,7 +48,7 @@ async fn a_real_guest_heartbeats_for_ten_seconds_without_a_miss() -> Result<()> 
             resume_secs: said.resume_notice_secs,
             vote_secs: said.vote_secs,
         };
-        ensure!(running == ServerEvent::Running(INSTANCE, info), "{running:?}");
+        ensure!(event == ServerEvent::Running(INSTANCE, info), "{event:?}");
         heartbeats_without_trouble(host, 1, 10).await
     })
     .await
@@ -55,21 +57,20 @@ async fn a_real_guest_heartbeats_for_ten_seconds_without_a_miss() -> Result<()> 
 #[tokio::test]
 async fn eight_real_guests_at_once_heartbeat_for_twenty_seconds_without_a_miss() -> Result<()> {
     alone_on_host(async |host| {
-        host.start_server().await?;
-        let instances: Vec<_> = (1..=8).map(InstanceId::from_u128).collect();
+        let instances: Vec<_> = (1..=8).map(id).collect();
         let mut machines = Vec::new();
         for &instance in &instances {
-            host.controller().add_instance(instance, true)?;
-            machines.push(host.boot(instance, INTERVAL_MS).await?);
+            host.controller.add_instance(instance, true)?;
+            machines.push(boot(host, instance, INTERVAL_MS).await?);
         }
         // Some run while others still come up and take all there is: what a guest misses then, the computer misses.
         // The threshold forgives it, and it is over when the last one has come up.
-        let mut running = HashSet::new();
-        while running.len() < instances.len() {
-            let ServerEvent::Running(instance, _) = host.next_event().await? else {
+        let mut up = HashSet::new();
+        while up.len() < instances.len() {
+            let ServerEvent::Running(instance, _) = next_event(host).await? else {
                 bail!("a guest was lost while others came up");
             };
-            running.insert(instance);
+            up.insert(instance);
         }
         for machine in &machines {
             machine.wait_ready().await?;
@@ -83,7 +84,7 @@ async fn eight_real_guests_at_once_heartbeat_for_twenty_seconds_without_a_miss()
 async fn heartbeats_without_trouble(host: &Host, guests: u64, each: u64) -> Result<()> {
     let begin = Instant::now();
     let interval = Duration::from_millis(INTERVAL_MS.into());
-    let meanwhile = host.until_counted_anew("heartbeats", guests * each).await?;
+    let meanwhile = heartbeats(host, guests * each).await?;
     meanwhile.ensure_none(&TROUBLE)?;
     // No more challenges than answers, but for those on their way at the beginning and the end.
     let (asked, answered) = (meanwhile.of("challenges")?, meanwhile.of("heartbeats")?);
@@ -92,14 +93,13 @@ async fn heartbeats_without_trouble(host: &Host, guests: u64, each: u64) -> Resu
     // comes at once; each challenge may make up for a late one before it.
     let least = interval * u32::try_from(each)? - 2 * interval;
     ensure!(begin.elapsed() > least, "{answered} answers within {:?}", begin.elapsed());
-    let later: Vec<_> = host.controller().drain();
+    let later: Vec<_> = host.controller.drain();
     ensure!(later.is_empty(), "something was reported: {later:?}");
-    let status = host.status().await?;
-    let shown = status["instances"].as_array().context("no instances")?;
-    ensure!(shown.len() as u64 == guests, "{status:#}");
+    let shown = host.instances().await?;
+    ensure!(shown.len() as u64 == guests, "{shown:?}");
     for instance in shown {
         let well = instance["heartbeating"] == true && instance["misses"] == 0;
-        ensure!(well && instance["name"] == "real", "{instance:#}");
+        ensure!(well && instance["name"] == NAME, "{instance}");
     }
     Ok(())
 }
@@ -107,18 +107,18 @@ async fn heartbeats_without_trouble(host: &Host, guests: u64, each: u64) -> Resu
 #[tokio::test]
 async fn a_real_guest_that_is_not_well_is_reported_with_the_action_it_asks_for() -> Result<()> {
     on_host(async |host| {
-        let vm = host.heartbeating_machine().await?;
+        let vm = running(host).await?;
         vm.control("unhealthy stop the disk is full").await?;
-        let event = host.next_event().await?;
+        let event = next_event(host).await?;
         let ServerEvent::IllHealth(INSTANCE, info) = event else { bail!("{event:?}") };
         ensure!(info.repair_action == CorrectiveAction::Stop && info.heartbeating, "{info:?}");
         vm.control("healthy").await?;
         // An answer or two may be on their way; then the heartbeat goes on, and nothing is said about it any more.
         let quiet = async || {
-            let _ = host.controller().drain();
-            let meanwhile = host.until_counted_anew("heartbeats", 3).await?;
+            let _ = host.controller.drain();
+            let meanwhile = heartbeats(host, 3).await?;
             meanwhile.ensure_none(&["unhealthy_responses", "misses", "losses"])?;
-            ensure!(host.controller().drain().is_empty(), "still reported");
+            ensure!(host.controller.drain().is_empty(), "still reported");
             Ok(())
         };
         wait::until_ok("the guest is well again", 3 * SOON, quiet).await
@@ -129,28 +129,28 @@ async fn a_real_guest_that_is_not_well_is_reported_with_the_action_it_asks_for()
 #[tokio::test]
 async fn a_vote_is_rejected_by_a_real_guest_with_its_reason() -> Result<()> {
     on_host(async |host| {
-        let vm = host.heartbeating_machine().await?;
+        let vm = running(host).await?;
         vm.control("vote reject a \"backup\" runs").await?;
-        host.controller().vote(INSTANCE, EventType::Stop)?;
+        host.controller.vote(INSTANCE, EventType::Stop)?;
         let rejected = VoteNotify {
             notification_type: NotificationType::Revocable,
             event_type: EventType::Stop,
             vote: VoteResult::Reject,
             reason: "a \"backup\" runs".into(),
         };
-        let event = host.next_event().await?;
+        let event = next_event(host).await?;
         ensure!(event == ServerEvent::VoteNotify(INSTANCE, rejected), "{event:?}");
         // Nobody can reject what is only announced.
-        host.controller().notify(INSTANCE, EventType::Stop)?;
+        host.controller.notify(INSTANCE, EventType::Stop)?;
         let complete = VoteNotify {
             notification_type: NotificationType::Irrevocable,
             event_type: EventType::Stop,
             vote: VoteResult::Complete,
             reason: "".into(),
         };
-        let event = host.next_event().await?;
+        let event = next_event(host).await?;
         ensure!(event == ServerEvent::VoteNotify(INSTANCE, complete), "{event:?}");
-        let counted = host.counted().await?;
+        let counted = counted(host).await?;
         ensure!(counted.of("votes_answered")? == 2, "{counted:?}");
         counted.ensure_none(&["votes_unanswered", "votes_unexpected"])
     })

@@ -7,7 +7,7 @@
 //! | `channel` | the channel itself comes and goes, or is taken by others |
 //!
 //! `cargo xtask test` prepares what the machines need, and says where it is in `HEARTBEAT_VM_ASSETS`; without that
-//! these tests fail. In a failure stands what everybody had to say.
+//! these tests fail.
 
 mod channel;
 mod heartbeat;

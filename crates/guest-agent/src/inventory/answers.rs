@@ -13,6 +13,9 @@ impl Inventory {
     pub(crate) fn handle_host_state(&mut self, question: &Question, answer: &HostState) {
         let id = question.host;
         let Some(host) = self.hosts.get_mut(&id) else { return };
+        if host.state_known || question.asked_at < host.added_at {
+            return;
+        }
         let other = answer.uuid.is_some_and(|uuid| uuid != id)
             || answer.hostname.as_ref().is_some_and(|name| **name != *host.name);
         if other {
@@ -26,21 +29,27 @@ impl Inventory {
         }
     }
 
-    /// The VIM has listed a host's instances. None is removed for not being listed.
+    /// The VIM has listed a host's instances. None is removed for not being listed. A list that
+    /// names another host is asked for again.
     pub(crate) fn handle_instances(&mut self, question: &Question, answer: &InstanceList) {
         let id = question.host;
         let Some(host) = self.hosts.get_mut(&id) else { return };
-        host.instances_known = true;
-        let name = host.name.clone();
-        for listed in &answer.instances {
-            if *listed.hostname == *name {
-                self.listed(id, listed, question.asked_at);
-            } else {
-                let host = name.clone();
-                self.out.note(Note::AnswerRefused { host, why: "it lists another host" });
-            }
+        let current = host.added_at.max(self.deleted_lost_at);
+        if host.instances_known || question.asked_at < current {
+            return;
         }
-        self.host_listed(id);
+        let name = host.name.clone();
+        let (ours, others): (Vec<_>, Vec<_>) =
+            answer.instances.iter().partition(|listed| *listed.hostname == *name);
+        host.instances_known = others.is_empty();
+        for listed in ours {
+            self.listed(id, listed, question.asked_at);
+        }
+        if others.is_empty() {
+            self.host_listed(id);
+        } else {
+            self.out.note(Note::AnswerRefused { host: name, why: "it lists another host" });
+        }
     }
 
     /// This host is no longer waited for.
@@ -54,12 +63,15 @@ impl Inventory {
     fn listed(&mut self, host: HostId, listed: &ListedInstance, asked_at: Revision) {
         let instance = listed.uuid;
         let Some(reporting) = listed.reporting() else { return };
-        let deleted_since = self.deleted.get(&instance).is_some_and(|at| *at > asked_at);
-        match self.instances.get_mut(&instance) {
-            None if deleted_since => {}
-            None => self.add_instance(instance, host, reporting),
+        let known = self.instances.get_mut(&instance);
+        let deleted_at = self.deleted.get(&instance).copied().unwrap_or_default();
+        let commanded_at = known.as_ref().map_or(deleted_at, |known| known.commanded_at);
+        if commanded_at > asked_at {
             // What was commanded since counts more.
-            Some(known) if known.commanded_at > asked_at => {}
+            return;
+        }
+        match known {
+            None => self.add_instance(instance, host, reporting, commanded_at),
             Some(known) if known.host != host => self.move_instance(instance, host, reporting),
             Some(known) => {
                 if std::mem::replace(&mut known.reporting, reporting) != reporting {

@@ -7,7 +7,7 @@ use heartbeat_proto::vim::command::{Answer, Reason, Service, ServiceStatus};
 use heartbeat_proto::{HostId, InstanceId, MonotonicTime};
 
 use super::output::Note;
-use super::{Inventory, Revision};
+use super::{Inventory, MAX_DELETED, Revision};
 
 /// The longest name of an action, in bytes.
 const MAX_ACTION: usize = 64;
@@ -93,7 +93,10 @@ impl Inventory {
             },
             Command::SwitchHost { hostname, reporting } => {
                 let host = self.named(&hostname).ok_or_else(|| self.no_host(now))?;
-                self.next_revision();
+                let revision = self.next_revision();
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    host.switched_at = revision;
+                }
                 self.switch_host(host, reporting);
                 PASS
             }
@@ -120,12 +123,9 @@ impl Inventory {
             }
             Command::GetInstance(instance) => self.services(instance),
             Command::DeleteInstance(instance) => {
+                self.remember_deletion(instance);
                 if !self.instances.contains_key(&instance) {
                     return Err(Refusal(Reason::NotFound));
-                }
-                let revision = self.next_revision();
-                if !self.unlisted.is_empty() {
-                    self.deleted.insert(instance, revision);
                 }
                 self.delete_instance(instance);
                 Ok(Outcome::NoContent)
@@ -138,9 +138,7 @@ impl Inventory {
 
     /// Switches the reporting of a host and tells its guestServer.
     pub(super) fn switch_host(&mut self, id: HostId, reporting: bool) {
-        let revision = self.revision;
         let Some(host) = self.hosts.get_mut(&id) else { return };
-        host.switched_at = revision;
         if std::mem::replace(&mut host.reporting, reporting) != reporting {
             let name = host.name.clone();
             self.out.note(Note::HostReporting { name, reporting });
@@ -152,7 +150,7 @@ impl Inventory {
     fn switch_instance(&mut self, instance: InstanceId, host: HostId, reporting: bool) {
         let revision = self.next_revision();
         match self.instances.get_mut(&instance) {
-            None => self.add_instance(instance, host, reporting),
+            None => self.add_instance(instance, host, reporting, revision),
             Some(known) => {
                 known.commanded_at = revision;
                 let moved = known.host != host;
@@ -173,15 +171,31 @@ impl Inventory {
     fn want_instance(&mut self, instance: InstanceId, host: HostId) {
         let revision = self.next_revision();
         match self.instances.get_mut(&instance) {
-            None => self.add_instance(instance, host, false),
-            Some(known) if known.host == host => return,
+            None => self.add_instance(instance, host, false, revision),
             Some(known) => {
                 known.commanded_at = revision;
+                if known.host == host {
+                    return;
+                }
                 let reporting = known.reporting;
                 self.move_instance(instance, host, reporting);
             }
         }
         self.command(host, AgentCommand::Query);
+    }
+
+    /// The VIM deletes an instance, known or not: a list that it was asked for before may still
+    /// name it.
+    fn remember_deletion(&mut self, instance: InstanceId) {
+        let revision = self.next_revision();
+        if self.unlisted.is_empty() {
+            return;
+        }
+        if self.deleted.len() >= MAX_DELETED {
+            self.deleted.clear();
+            self.deleted_lost_at = revision;
+        }
+        self.deleted.insert(instance, revision);
     }
 
     fn act(

@@ -29,7 +29,7 @@ impl Inventory {
             self.out.note(refused("its name is empty or longer than 253 bytes"));
             return;
         }
-        let Ok(ip) = told.ip.parse::<IpAddr>() else {
+        let Ok(ip) = told.ip.parse::<IpAddr>().map(|ip| ip.to_canonical()) else {
             self.out.note(refused("its ip is no IP address"));
             return;
         };
@@ -43,17 +43,26 @@ impl Inventory {
         }
         match self.hosts.get_mut(&told.uuid) {
             None => self.add_host(told.uuid, name, ip),
-            Some(host) if host.name == name && host.ip == ip => {}
+            Some(host) if host.name == name && host.ip == ip => {
+                self.addresses.insert(ip, told.uuid);
+            }
             Some(host) => {
                 let former_name = std::mem::replace(&mut host.name, name.clone());
                 let former_ip = std::mem::replace(&mut host.ip, ip);
                 self.names.remove(&former_name);
-                self.addresses.remove(&former_ip);
+                self.release_address(former_ip, told.uuid);
                 self.names.insert(name.clone(), told.uuid);
                 self.addresses.insert(ip, told.uuid);
                 self.out.note(Note::HostChanged { name, ip });
                 self.brief(told.uuid);
             }
+        }
+    }
+
+    /// A host no longer has this address. Another may have been given it before that was told.
+    fn release_address(&mut self, ip: IpAddr, id: HostId) {
+        if self.addresses.get(&ip) == Some(&id) {
+            self.addresses.remove(&ip);
         }
     }
 
@@ -67,6 +76,7 @@ impl Inventory {
                 ip,
                 reporting: false,
                 switched_at: Revision::default(),
+                added_at: self.revision,
                 state_known: false,
                 instances_known: false,
                 instances: std::collections::HashSet::new(),
@@ -104,7 +114,7 @@ impl Inventory {
         }
         if let Some(host) = self.hosts.remove(&id) {
             self.names.remove(&host.name);
-            self.addresses.remove(&host.ip);
+            self.release_address(host.ip, id);
             self.audit.remove(id);
             self.host_listed(id);
             self.out.note(Note::HostDeleted { name: host.name, instances: count });

@@ -23,12 +23,18 @@ use heartbeat_proto::vim::{AlarmState, EventKind, InstanceEvent};
 use heartbeat_proto::{HostId, InstanceId, MonotonicTime, TokenBucket};
 
 pub(crate) use commands::{Command, Outcome, Refusal};
+pub(crate) use audit::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT};
 pub(crate) use output::{Found, Note, Output, Question, Revision, Topic};
 
+use crate::status::{HostStatus, InstanceStatus};
 use output::Outputs;
 
 /// How often the maintenance system is asked for the hosts at most.
 const READY_PERIOD: Duration = Duration::from_secs(1);
+
+/// How many deletions are remembered while a host's instances are not listed. The VIM may never
+/// list them; when there are more, they are forgotten, and the lists under way asked for again.
+const MAX_DELETED: usize = 10_000;
 
 /// A host, as far as it is known.
 #[derive(Debug)]
@@ -39,6 +45,9 @@ struct Host {
     reporting: bool,
     /// When the VIM last switched it.
     switched_at: Revision,
+    /// What the VIM had commanded when the host was added: an answer to an earlier question is
+    /// about its former life.
+    added_at: Revision,
     /// Whether the VIM has answered for its state and its instances.
     state_known: bool,
     instances_known: bool,
@@ -128,8 +137,10 @@ pub(crate) struct Inventory {
     instances: HashMap<InstanceId, Instance>,
     revision: Revision,
     /// Instances that the VIM deleted while it is still asked for its lists: an answer from before
-    /// must not bring them back. Empty when no host is waited for.
+    /// must not bring them back. Empty when no host is waited for, and at most [`MAX_DELETED`].
     deleted: HashMap<InstanceId, Revision>,
+    /// When `deleted` last was full and emptied: lists that were asked for before are of no use.
+    deleted_lost_at: Revision,
     /// Hosts whose instances the VIM has not listed yet.
     unlisted: HashSet<HostId>,
     ready: TokenBucket,
@@ -151,6 +162,30 @@ impl Inventory {
     /// How many instances are known.
     pub(crate) fn instance_count(&self) -> usize {
         self.instances.len()
+    }
+
+    /// Every host, for the status.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = HostStatus> {
+        self.hosts.iter().map(|(id, host)| HostStatus {
+            uuid: *id,
+            hostname: host.name.clone(),
+            ip: host.ip,
+            reporting: host.reporting,
+            known_to_vim: host.state_known && host.instances_known,
+            instances: host.instances.len(),
+        })
+    }
+
+    /// Every instance, for the status.
+    pub(crate) fn instances(&self) -> impl Iterator<Item = InstanceStatus> {
+        self.instances.iter().map(|(id, instance)| InstanceStatus {
+            uuid: *id,
+            hostname: self.host_name(instance.host),
+            reporting: instance.reporting,
+            heartbeating: instance.heartbeating,
+            repair_action: instance.repair_action.as_str(),
+            last_action: instance.last_action.as_ref().map(ToString::to_string),
+        })
     }
 
     /// Asks the maintenance system for the hosts, at most once a second.
@@ -210,8 +245,13 @@ impl Inventory {
     }
 
     /// Makes a new instance known and tells its guestServer.
-    fn add_instance(&mut self, instance: InstanceId, host: HostId, reporting: bool) {
-        let commanded_at = self.revision;
+    fn add_instance(
+        &mut self,
+        instance: InstanceId,
+        host: HostId,
+        reporting: bool,
+        commanded_at: Revision,
+    ) {
         self.instances.insert(
             instance,
             Instance {

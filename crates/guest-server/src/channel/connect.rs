@@ -19,10 +19,18 @@ use crate::watch::Inode;
 pub(super) struct Refused {
     pub(super) error: ConnectError,
     pub(super) why: String,
+    /// The socket is there, and nobody listens on it: not any more, or not yet.
+    pub(super) nobody_listens: bool,
 }
 
-fn unavailable(why: impl std::fmt::Display) -> Refused {
-    Refused { error: ConnectError::Unavailable, why: why.to_string() }
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self {
+            error: ConnectError::Unavailable,
+            why: error.to_string(),
+            nobody_listens: error.kind() == ErrorKind::ConnectionRefused,
+        }
+    }
 }
 
 /// Connects to the channel under whichever of its names it has. Never waits.
@@ -31,15 +39,15 @@ pub(super) fn connect(dir: &Path, instance: InstanceId) -> Result<(UnixStream, I
     for naming in Naming::ALL {
         match find(&ChannelName { instance, naming }.path(dir)) {
             Ok(Found::Socket(file, inode)) => {
-                return connect_to(&file).map(|stream| (stream, inode)).map_err(unavailable);
+                return Ok((connect_to(&file)?, inode));
             }
             Ok(Found::Nothing) => {}
             Ok(Found::NoSocket) => why = Some("not a socket"),
-            Err(error) => return Err(unavailable(error)),
+            Err(error) => return Err(error.into()),
         }
     }
     let why = why.unwrap_or("no such file").to_owned();
-    Err(Refused { error: ConnectError::NotFound, why })
+    Err(Refused { error: ConnectError::NotFound, why, nobody_listens: false })
 }
 
 enum Found {

@@ -8,8 +8,17 @@ use anyhow::{Context, Result};
 
 /// Resident memory, in KiB. Counted page by page: the figure in `status` may be off by dozens of pages.
 pub(super) fn rss_kib(pid: i32) -> Result<u64> {
+    rollup(pid, "Rss")
+}
+
+/// The part of it that is no file's: what the process wrote itself.
+pub(super) fn anonymous_kib(pid: i32) -> Result<u64> {
+    rollup(pid, "Anonymous")
+}
+
+fn rollup(pid: i32, name: &str) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
-    field(&rollup.context("the process has ended")?, "Rss").context("no Rss")
+    field(&rollup.context("the process has ended")?, name).with_context(|| format!("no {name}"))
 }
 
 /// The time on a processor of all threads that live.

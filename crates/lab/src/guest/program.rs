@@ -153,7 +153,11 @@ impl Program {
     ) {
         self.sequence = received.sequence;
         match (received.message, self.state) {
-            (HostMessage::InitAck { invocation_id }, State::Asking { .. }) => {
+            // A host that was away finds several `init`s waiting and acknowledges each: the last one counts.
+            (
+                HostMessage::InitAck { invocation_id },
+                State::Asking { .. } | State::Watched { .. },
+            ) => {
                 if self.asked.contains(&Some(invocation_id)) {
                     let patience = self.patience(now);
                     self.state = State::Watched { invocation_id, patience };
@@ -173,8 +177,8 @@ impl Program {
             ) if invocation_id == ours => {
                 self.answer_action(now, event_type, notification_type, out, &mut observe);
             }
-            // A challenge from before the session is old; an acknowledgement within it, or another
-            // session's action, is not for us; nothing is to be done about a nack.
+            // A challenge from before the session is old; another session's action is not for us;
+            // nothing is to be done about a nack.
             (
                 HostMessage::InitAck { .. }
                 | HostMessage::Challenge { .. }

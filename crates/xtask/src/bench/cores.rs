@@ -1,6 +1,9 @@
-//! Who runs where: the daemon on one core, the load on another, where there are two.
+//! Who runs where, and before whom: the daemon on one core, the load on another, where there are
+//! two, and both before whatever else the machine does, where we may: that is not to be measured.
 
 use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -59,6 +62,33 @@ fn pin(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
     sched_setaffinity(THIS_THREAD, &set).with_context(|| format!("cannot move to core {cpu}"))
+}
+
+/// A command that runs `program`, and all that it starts, before everything with an ordinary
+/// priority; as everything else, where that is not allowed.
+pub(super) fn before_others(program: &Path) -> Command {
+    let chrt = || {
+        let mut chrt = Command::new("chrt");
+        chrt.args(["--rr", "1"]);
+        chrt
+    };
+    let allowed = chrt().arg("true").stderr(Stdio::null()).status();
+    if allowed.is_ok_and(|status| status.success()) {
+        let mut command = chrt();
+        command.arg(program);
+        return command;
+    }
+    Command::new(program)
+}
+
+/// Whether this process runs [before others](before_others).
+pub(super) fn is_before_others() -> bool {
+    /// The real-time priority among the fields after the name, which ends with the last bracket.
+    const RT_PRIORITY: usize = 37;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let priority =
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(RT_PRIORITY));
+    priority.is_some_and(|priority| priority != "0")
 }
 
 /// A lab guest has two open files.

@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 use serde_json::{Value, json};
 
-use super::Setup;
 use super::figure::{Budget, Figure, Judged, largest, median, smallest};
+use super::{Setup, cores};
 
 /// What was measured.
 pub(super) struct Report {
@@ -153,14 +153,15 @@ impl fmt::Display for Report {
             writeln!(f, "{condition}")?;
         }
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_preset(presets::NOTHING).set_style(TableComponent::HeaderLines, '─');
+        table.set_style(TableComponent::MiddleHeaderIntersections, '─');
         table.set_content_arrangement(ContentArrangement::Disabled);
         let median =
             if self.runs == 1 { "figure".into() } else { format!("median of {}", self.runs) };
         table.set_header(["what is measured", &median, "range", "budget", "C++", ""]);
         let mut over = 0;
         for section in &self.sections {
-            table.add_row([section.title.as_str()]);
+            table.add_row([format!("\n{}", section.title)]);
             for line in &section.lines {
                 over += u32::from(line.kept() == Some(false));
                 table.add_row(row(line));
@@ -203,8 +204,13 @@ fn conditions(setup: &Setup) -> Vec<String> {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let busy = read("/proc/loadavg");
     let busy = busy.split(' ').next().unwrap_or_default();
+    let priority = match cores::is_before_others() {
+        true => "both before all other processes (real-time class)",
+        false => "both at ordinary priority: what else runs here is in the figures",
+    };
     vec![
         format!("Machine: {}; {}", model.map_or("?", |(_, name)| name), setup.cores),
+        format!("Priority: {priority}"),
         format!("Kernel: {}", read("/proc/sys/kernel/osrelease").trim()),
         format!("Load of the machine before the first run (1 minute's average): {busy}"),
         format!("Runs: {}", setup.pick("full length", "shortened (--quick)")),

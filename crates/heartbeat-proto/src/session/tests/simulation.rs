@@ -173,13 +173,14 @@ impl World {
             }
             Event::ToHost(bytes) => self.heard(seat, &bytes),
             Event::Stall => {
-                let interval = self.seats[0].guest.interval;
+                let intervals = self.seats.iter().map(|seat| seat.guest.interval);
+                let interval = intervals.max().unwrap();
                 let suspended = self.dice.below(2) == 0;
-                let least = if suspended { interval * 4 } else { Duration::ZERO };
+                let least = if suspended { interval * 3 } else { Duration::ZERO };
                 let length = least + self.dice.part(interval, 4000);
                 self.stalls.push((self.now, self.now + length));
                 if suspended {
-                    // The whole host, its guests with it.
+                    // The whole host, its guests with it, and for so long that the rule holds.
                     let events = std::mem::take(&mut self.events);
                     let put_off = |((at, count), event)| ((at + length, count), event);
                     self.events = events.into_iter().map(put_off).collect();

@@ -138,6 +138,17 @@ fn init_says_what_the_profile_says() {
 }
 
 #[test]
+fn of_several_acknowledgements_the_last_counts() {
+    let mut bench = Bench::new(Profile::default());
+    assert_eq!(bench.ids_asked(2000), [101, 102, 103]);
+    for (acknowledged, session) in [(101, None), (102, Some(102)), (103, Some(103)), (9, Some(103))]
+    {
+        bench.hear(&HostMessage::InitAck { invocation_id: acknowledged });
+        assert_eq!(bench.program.invocation_id(), session);
+    }
+}
+
+#[test]
 fn either_of_the_last_two_ids_is_accepted_and_no_older_one() {
     for (acknowledged, accepted) in [(101, false), (102, true), (103, true), (9, false)] {
         let mut bench = Bench::new(Profile::default());

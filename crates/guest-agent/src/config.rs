@@ -1,0 +1,170 @@
+//! From command line and files to a checked configuration, before anything is bound.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
+use daemon_kit::{Failure, LogLevel};
+
+use crate::cli::Cli;
+use crate::vim::VimAddress;
+
+/// Where the configuration is looked for unless `--config` says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/mtc/guestAgent.ini";
+
+/// Where the maintenance system's configuration is looked for.
+const DEFAULT_MTC_CONFIG: &str = "/etc/mtc.conf";
+
+/// Where the VIM's configuration is looked for.
+const DEFAULT_VIM_CONFIG: &str = "/etc/nfv/nfv_plugins/nfvi_plugins/config.ini";
+
+const COMMAND_PORT: u16 = 2410;
+const MTC_EVENT_PORT: u16 = 2107;
+const MTC_COMMAND_PORT: u16 = 2108;
+
+/// Keys of our own file that mean something, and those of the C++ daemons' files that mean nothing
+/// here and deserve no warning for it.
+const KNOWN: &[(&str, &str)] = &[
+    ("agent", "rx_port"),
+    ("agent", "vim_cmd_port"),
+    ("client", "rx_port"),
+    ("log", "level"),
+    ("agent", "hbs_failure_threshold"),
+    ("client", "hbs_failure_threshold"),
+    ("client", "hbs_pulse_period"),
+    ("timeouts", "start_delay"),
+    ("debug", "*"),
+];
+
+/// Everything that the daemon runs by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) run_dir: PathBuf,
+    pub(crate) bind: IpAddr,
+    /// Where the maintenance system's commands arrive: where the user says, else on any address,
+    /// for they come to the floating one.
+    pub(crate) mtc_bind: IpAddr,
+    pub(crate) agent_port: u16,
+    pub(crate) server_port: u16,
+    pub(crate) hostname: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) vim: VimAddress,
+    pub(crate) mtc: String,
+    pub(crate) mtc_event_port: u16,
+    pub(crate) mtc_command_port: u16,
+    pub(crate) floating_ip: Option<IpAddr>,
+    pub(crate) wait_for: Vec<PathBuf>,
+    pub(crate) log_level: LogLevel,
+}
+
+/// A configuration and what its reader should be told.
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    /// One line for each thing that is odd but no error.
+    pub(crate) warnings: Vec<String>,
+    /// One line for each default file that is not there.
+    pub(crate) notices: Vec<String>,
+}
+
+/// Reads and checks the whole configuration.
+pub(crate) fn load(cli: &Cli) -> Result<Loaded, Failure> {
+    let common = &cli.common;
+    let own = Sources::read(common.config.as_deref(), DEFAULT_CONFIG, KNOWN)?;
+    // The other files are somebody else's: what they hold besides is not ours to judge.
+    let mtc = Sources::read(cli.mtc_config.as_deref(), DEFAULT_MTC_CONFIG, &[])?;
+    let nfv = Sources::read(cli.vim_config.as_deref(), DEFAULT_VIM_CONFIG, &[])?;
+    let (bind, bind_warning) = bind_address(common.bind);
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let command_port = own.port("agent", "vim_cmd_port", 0, COMMAND_PORT)?;
+    let config = Config {
+        run_dir: common.run_dir.clone(),
+        bind,
+        mtc_bind: common.bind.unwrap_or(any),
+        agent_port: common.agent_port.map_or_else(|| own.port("agent", "rx_port", 0, AGENT_PORT), Ok)?,
+        server_port: match common.server_port {
+            Some(0) => return Err(Failure::usage("--server-port 0: expected a port from 1 to 65535")),
+            Some(port) => port,
+            None => own.port("client", "rx_port", 1, SERVER_PORT)?,
+        },
+        hostname: match &common.hostname {
+            Some(name) => name.clone(),
+            None => daemon_kit::hostname()
+                .map_err(|error| Failure::environment(format!("no host name: {error}")))?,
+        },
+        listen: cli.listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), command_port)),
+        vim: match &cli.vim {
+            Some(vim) => vim.clone(),
+            None => vim_address(&nfv)?,
+        },
+        mtc: cli.mtc.clone(),
+        mtc_event_port: match cli.mtc_event_port {
+            Some(port) => port,
+            None => mtc.port("agent", "hbs_to_mtc_event_port", 1, MTC_EVENT_PORT)?,
+        },
+        mtc_command_port: match cli.mtc_command_port {
+            Some(port) => port,
+            None => mtc.port("agent", "mtc_to_guest_cmd_port", 0, MTC_COMMAND_PORT)?,
+        },
+        floating_ip: cli.floating_ip,
+        wait_for: common.wait_for.clone(),
+        log_level: own.log_level(common.log_level)?,
+    };
+    let notices = [own.notice, mtc.notice, nfv.notice].into_iter().flatten().collect();
+    let warnings = own.warnings.into_iter().chain(bind_warning).collect();
+    Ok(Loaded { config, warnings, notices })
+}
+
+/// `[guest-rest-api] host` and `port` of the VIM's own file.
+fn vim_address(nfv: &Sources) -> Result<VimAddress, Failure> {
+    let file = nfv.file.as_ref();
+    let host = file.and_then(|file| file.text("guest-rest-api", "host")).filter(|h| !h.is_empty());
+    let port = nfv.port("guest-rest-api", "port", 1, VimAddress::DEFAULT_PORT)?;
+    VimAddress::new(host.unwrap_or("127.0.0.1"), port).map_err(|error| {
+        let file = file.map(|file| file.bad_value("guest-rest-api", "host", error.to_string()));
+        Failure::usage(file.map_or_else(|| error.to_string(), |error| error.to_string()))
+    })
+}
+
+impl Config {
+    /// What differs from `former` and is not read anew while the daemon runs.
+    pub(crate) fn needs_restart(&self, former: &Self) -> impl Iterator<Item = &'static str> {
+        [
+            ("--bind, or the management interface's address", self.bind != former.bind),
+            ("[agent] rx_port", self.agent_port != former.agent_port),
+            ("[client] rx_port", self.server_port != former.server_port),
+            ("[agent] vim_cmd_port", self.listen != former.listen),
+            ("[guest-rest-api] host or port", self.vim != former.vim),
+            ("[agent] hbs_to_mtc_event_port", self.mtc_event_port != former.mtc_event_port),
+            ("[agent] mtc_to_guest_cmd_port", self.mtc_command_port != former.mtc_command_port),
+        ]
+        .into_iter()
+        .filter_map(|(what, differs)| differs.then_some(what))
+    }
+}
+
+impl fmt::Display for Config {
+    /// What is in force, a line each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "run-dir = {}", self.run_dir.display())?;
+        writeln!(f, "bind = {}", self.bind)?;
+        writeln!(f, "agent-port = {}", self.agent_port)?;
+        writeln!(f, "server-port = {}", self.server_port)?;
+        writeln!(f, "hostname = {}", self.hostname)?;
+        writeln!(f, "listen = {}", self.listen)?;
+        writeln!(f, "vim = {}", self.vim)?;
+        writeln!(f, "mtc = {}", self.mtc)?;
+        writeln!(f, "mtc-event-port = {}", self.mtc_event_port)?;
+        writeln!(f, "mtc-command-port = {}", self.mtc_command_port)?;
+        if let Some(ip) = self.floating_ip {
+            writeln!(f, "floating-ip = {ip}")?;
+        }
+        for file in &self.wait_for {
+            writeln!(f, "wait-for = {}", file.display())?;
+        }
+        writeln!(f, "log-level = {}", self.log_level)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! The way to the guestServers and back.
+//!
+//! The main loop owns it. Receiving may be dropped while it waits and loses nothing; sending waits
+//! for room in the kernel's buffer alone.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use heartbeat_proto::control::{
+    AgentCommand, Datagram, DatagramError, Hosted, Length, MAX_LEN, PayloadError, ServerEvent,
+    Signature,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tracing::{debug, info};
+
+use crate::metrics::Metrics;
+
+/// Bytes of the kernel's receive buffer that are asked for; the kernel may give less. The answers
+/// of a step of the audit, ten hosts with a hundred instances each, fit in four times over.
+const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
+
+/// Bytes of the kernel's send buffer that are asked for; the kernel may give less.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+/// Room for a datagram. More than the longest, so that one that is too long is not taken for one
+/// that is not.
+const ROOM: usize = 2 * MAX_LEN;
+
+/// What is wrong with a datagram.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Rejected {
+    #[error(transparent)]
+    Datagram(#[from] DatagramError),
+    #[error("not signed as what comes here is")]
+    Signature,
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+}
+
+/// A UDP socket with large buffers, where the kernel gives them.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    // Larger buffers are a help, not a need.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// The guestServers, all of them.
+pub(crate) struct Fleet {
+    socket: UdpSocket,
+    /// The same port on the floating address, where that is not covered by `socket`: a guestServer
+    /// that has not been commanded yet speaks to it.
+    floating: Option<UdpSocket>,
+    /// The floating address as it is told in every command.
+    source: String,
+    server_port: u16,
+    room: Box<[u8; ROOM]>,
+    outgoing: Vec<u8>,
+}
+
+impl Fleet {
+    pub(crate) fn bind(address: SocketAddr, server_port: u16) -> io::Result<Self> {
+        Ok(Self {
+            socket: bind(address)?,
+            floating: None,
+            source: address.ip().to_string(),
+            server_port,
+            room: Box::new([0; ROOM]),
+            outgoing: Vec::with_capacity(MAX_LEN),
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The floating address is known: it is told from now on, and listened on if it is ours.
+    pub(crate) fn adopt_floating(&mut self, ip: IpAddr) {
+        self.source = ip.to_string();
+        let Ok(local) = self.socket.local_addr() else { return };
+        if local.ip().is_unspecified() || local.ip() == ip || self.floating.is_some() {
+            return;
+        }
+        let address = SocketAddr::new(ip, local.port());
+        match bind(address) {
+            Ok(socket) => {
+                info!(%address, "listening on the floating address too");
+                self.floating = Some(socket);
+            }
+            // On a controller that is not active it is somebody else's.
+            Err(error) => debug!(%address, %error, "the floating address is not here"),
+        }
+    }
+
+    /// Waits for a datagram. May be dropped while it waits.
+    pub(crate) async fn receive(&mut self) -> Received<'_> {
+        let (len, from) = loop {
+            let room = &mut *self.room;
+            // One room will do for both: only the socket that is read from writes into it.
+            let received = match &self.floating {
+                None => self.socket.recv_from(room).await,
+                Some(floating) => {
+                    tokio::select! {
+                        ready = self.socket.readable() => ready.and_then(|()| self.socket.try_recv_from(room)),
+                        ready = floating.readable() => ready.and_then(|()| floating.try_recv_from(room)),
+                    }
+                }
+            };
+            match received {
+                Ok(received) => break received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The answer to something we sent: nobody listens there. Not about this socket.
+                Err(error) => debug!(%error, "UDP error"),
+            }
+        };
+        Received { from, bytes: &self.room[..len] }
+    }
+
+    /// Sends a command to the guestServer at this address.
+    pub(crate) async fn send(&mut self, to: IpAddr, command: &AgentCommand, metrics: &Metrics) {
+        command.with_datagram(&self.source, |d| d.encode(Length::Fitting, &mut self.outgoing));
+        let to = SocketAddr::new(to, self.server_port);
+        match self.socket.send_to(&self.outgoing, to).await {
+            Ok(_) => metrics.datagrams_sent.increment(),
+            Err(error) => {
+                metrics.datagrams_unsent.increment();
+                debug!(%to, ?command, %error, "cannot send");
+            }
+        }
+    }
+}
+
+/// A datagram that came in.
+pub(crate) struct Received<'a> {
+    pub(crate) from: SocketAddr,
+    bytes: &'a [u8],
+}
+
+impl Received<'_> {
+    /// The event that it is.
+    pub(crate) fn event(&self) -> Result<Hosted<'_>, Rejected> {
+        let datagram = Datagram::decode(self.bytes)?;
+        match datagram.signature {
+            Signature::None | Signature::GuestMessage => Ok(ServerEvent::decode(&datagram)?),
+            Signature::MaintenanceCommand => Err(Rejected::Signature),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Says in the log what the inventory saw, and counts it.
+//!
+//! A change is one line. What the network can cause is held to a rate, and the next line says how
+//! many were left out.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use daemon_kit::{RateLimit, limited};
+use tracing::{info, warn};
+
+use crate::inventory::{Found, Note};
+use crate::metrics::Metrics;
+
+/// How often an address that is no known host is mentioned.
+const STRANGER_PERIOD: Duration = Duration::from_secs(60);
+
+/// Addresses that are remembered for that; beyond them, a new one waits for the next period.
+const MAX_STRANGERS: usize = 1024;
+
+/// Writes the log and counts. The main loop owns it.
+pub(crate) struct Journal {
+    pub(crate) metrics: Metrics,
+    changes: RateLimit,
+    alarms: RateLimit,
+    complaints: RateLimit,
+    strangers: HashMap<IpAddr, Instant>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            metrics: Metrics::default(),
+            changes: RateLimit::new(1000, Duration::from_millis(50)),
+            alarms: RateLimit::new(2000, Duration::from_millis(20)),
+            complaints: RateLimit::new(20, Duration::from_secs(1)),
+            strangers: HashMap::new(),
+        }
+    }
+}
+
+impl Journal {
+    /// A datagram was thrown away.
+    pub(crate) fn bad_datagram(&mut self, from: SocketAddr, why: &str) {
+        limited!(self.complaints.allow(Instant::now()), warn, %from, why, "datagram thrown away");
+    }
+
+    /// An event could not be told to the VIM.
+    pub(crate) fn vim(&mut self, what: &str, why: &str) {
+        limited!(self.complaints.allow(Instant::now()), warn, what, why, "the VIM");
+    }
+
+    fn stranger(&mut self, from: SocketAddr, hostname: &str) {
+        let now = Instant::now();
+        let ip = from.ip();
+        let recently = |at: &Instant| now.duration_since(*at) < STRANGER_PERIOD;
+        if self.strangers.get(&ip).is_some_and(recently) {
+            return;
+        }
+        if self.strangers.len() >= MAX_STRANGERS {
+            self.strangers.retain(|_, at| recently(at));
+            if self.strangers.len() >= MAX_STRANGERS {
+                return;
+            }
+        }
+        self.strangers.insert(ip, now);
+        warn!(%from, hostname, "datagram from a host that is not known: thrown away");
+    }
+
+    /// What the inventory saw.
+    #[expect(clippy::too_many_lines, reason = "one arm a note, each a line of the log")]
+    pub(crate) fn note(&mut self, note: &Note) {
+        let now = Instant::now();
+        match note {
+            Note::HostAdded { name, ip } => {
+                limited!(self.changes.allow(now), info, host = &**name, %ip, "host added");
+            }
+            Note::HostChanged { name, ip } => {
+                limited!(self.changes.allow(now), info, host = &**name, %ip, "host changed");
+            }
+            Note::HostDeleted { name, instances } => {
+                limited!(self.changes.allow(now), info, host = &**name, instances, "host deleted");
+            }
+            Note::HostRefused { name, why } => {
+                limited!(self.complaints.allow(now), warn, host = &**name, why, "host refused");
+            }
+            Note::HostReporting { name, reporting } => limited!(
+                self.changes.allow(now), info, host = &**name, reporting,
+                "fault reporting of a host changed"
+            ),
+            Note::InstanceAdded { instance, host, reporting } => limited!(
+                self.changes.allow(now), info, %instance, host = &**host, reporting,
+                "instance added"
+            ),
+            Note::InstanceMoved { instance, from, to } => limited!(
+                self.changes.allow(now), info, %instance, from = &**from, to = &**to,
+                "instance moved"
+            ),
+            Note::InstanceDeleted { instance } => {
+                limited!(self.changes.allow(now), info, %instance, "instance deleted");
+            }
+            Note::InstanceReporting { instance, reporting } => limited!(
+                self.changes.allow(now), info, %instance, reporting,
+                "fault reporting of an instance changed"
+            ),
+            Note::Heartbeating { instance, heartbeating, by } => {
+                let by = match by {
+                    Found::Told => "guestServer",
+                    Found::Audit => "audit",
+                };
+                limited!(
+                    self.changes.allow(now), info, %instance, heartbeating, by,
+                    "heartbeat of an instance changed"
+                );
+            }
+            Note::Alarm { instance, state } => {
+                self.metrics.alarms.increment();
+                limited!(self.alarms.allow(now), warn, %instance, state, "instance failed");
+            }
+            Note::AlarmWithheld { instance, state } => {
+                self.metrics.alarms_withheld.increment();
+                limited!(
+                    self.alarms.allow(now), info, %instance, state,
+                    "instance failed; not told to the VIM, for its reporting is off"
+                );
+            }
+            Note::Vote { instance, event, response } => {
+                self.metrics.votes.increment();
+                limited!(
+                    self.changes.allow(now), info, %instance, event = &**event, response,
+                    "vote is over"
+                );
+            }
+            Note::ServerReady { host } => {
+                limited!(self.changes.allow(now), info, host = &**host, "guestServer is ready");
+            }
+            Note::Corrected { instance, host } => {
+                self.metrics.corrections.increment();
+                limited!(
+                    self.complaints.allow(now), info, %instance, host = &**host,
+                    "guestServer had another reporting state: corrected"
+                );
+            }
+            Note::Disowned { instance, host } => {
+                self.metrics.disowned.increment();
+                limited!(
+                    self.complaints.allow(now), info, %instance, host = &**host,
+                    "guestServer has an instance that is not on its host: deleted there"
+                );
+            }
+            Note::ForeignEvent { instance, host, event } => {
+                self.metrics.foreign_events.increment();
+                limited!(
+                    self.complaints.allow(now), info, %instance, host = &**host, event,
+                    "event about an instance that is not on that host: ignored"
+                );
+            }
+            Note::UnknownSender { from, hostname } => {
+                self.metrics.datagrams_unknown_sender.increment();
+                self.stranger(*from, hostname);
+            }
+            Note::OtherAddress { from, host } => limited!(
+                self.complaints.allow(now), warn, %from, host = &**host,
+                "host sends from another address than the maintenance system gave"
+            ),
+            Note::AnswerRefused { host, why } => {
+                self.metrics.questions_failed.increment();
+                limited!(
+                    self.complaints.allow(now), warn, host = &**host, why,
+                    "answer of the VIM refused"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! One request over one connection, and what came of it.
+//!
+//! Written by hand over [`httparse`], for the VIM's server wants what a general client hides: the
+//! request exactly as the C++ daemon sends it and in one write, and a difference between a
+//! connection that was closed without a byte and one that was closed within the answer.
+//!
+//! Dropping the future closes the connection; the VIM may or may not have seen the request.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::address::VimAddress;
+use super::answer::{Answer, BadAnswer};
+use super::request::Request;
+
+/// The time for everything: the name, the connection, the request, the answer.
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// Bytes that are read at once.
+const ROOM: usize = 8 * 1024;
+
+/// What the VIM made of a request.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// 2xx. The VIM has done what was asked, even if the answer broke off after its status: then
+    /// there is an error instead of a body.
+    Success(Result<Vec<u8>, Failure>),
+    /// It closed the connection without a byte after it had the whole request. That is how its
+    /// server says 204, and how it says 400.
+    Silence,
+    /// 3xx or 4xx: sending it again would bring the same.
+    Refused(Refusal),
+}
+
+/// What the VIM said when it did not want a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {text}")]
+pub(crate) struct Refusal {
+    /// The status.
+    pub(crate) status: u16,
+    /// The beginning of what it said, not escaped.
+    pub(crate) text: String,
+}
+
+/// Why the VIM did not take a request. It may when it is sent again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    #[error("the connection was closed within the answer")]
+    Unfinished,
+    #[error(transparent)]
+    Answer(#[from] BadAnswer),
+    #[error("no whole answer within {0:?}")]
+    TimeOut(Duration),
+    #[error("the VIM failed: {0}")]
+    Server(Refusal),
+}
+
+/// Sends a request over a connection of its own and waits for what comes of it. The body of the
+/// answer may have `max_body` bytes.
+///
+/// # Errors
+/// When it is worth another attempt.
+pub(super) async fn exchange(
+    vim: &VimAddress,
+    request: &Request,
+    max_body: usize,
+    time_limit: Duration,
+) -> Result<Reply, Failure> {
+    let mut answer = Answer::new(max_body);
+    let ended = timeout(time_limit, converse(vim, request, &mut answer))
+        .await
+        .unwrap_or(Err(Failure::TimeOut(time_limit)));
+    let Some(status) = answer.status() else {
+        return ended.map(|()| Reply::Silence);
+    };
+    let refusal = |answer: &Answer| Refusal { status, text: answer.text() };
+    match status {
+        // Whatever happened after this status: sending it again would double it.
+        200..300 => Ok(Reply::Success(ended.map(|()| answer.into_body()))),
+        300..500 => Ok(Reply::Refused(refusal(&answer))),
+        _ => Err(Failure::Server(refusal(&answer))),
+    }
+}
+
+/// Returns without an error when the answer is complete, or when the connection was closed without
+/// a byte after the whole request was sent.
+async fn converse(
+    vim: &VimAddress,
+    request: &Request,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
+    // Resolves a name in a thread aside, and tries all its addresses.
+    let stream =
+        TcpStream::connect((vim.host(), vim.port())).await.map_err(Failure::Connect)?;
+    talk(stream, request, answer).await
+}
+
+async fn talk(
+    mut stream: TcpStream,
+    request: &Request,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
+    // One write: the buffer of a new connection takes much more than any request of ours.
+    let sent = stream.write_all(request.as_bytes()).await;
+    // A server that closes early may still have answered.
+    let mut room = vec![0; ROOM];
+    loop {
+        let read = stream.read(&mut room).await;
+        let length = match read {
+            Ok(length) => length,
+            Err(error) => return Err(Failure::Broken(sent.err().unwrap_or(error))),
+        };
+        if length == 0 {
+            break;
+        }
+        if answer.handle_bytes(&room[..length])? {
+            return Ok(());
+        }
+    }
+    if !answer.is_silent() {
+        return if answer.handle_end() { Ok(()) } else { Err(Failure::Unfinished) };
+    }
+    sent.map_err(Failure::Broken)?;
+    // A server that closes before the request arrives sees it refused by its kernel. We read the
+    // same end of file as after a request that was taken, but the refusal stands in the socket.
+    match stream.take_error() {
+        Ok(None) => Ok(()),
+        Ok(Some(error)) | Err(error) => Err(Failure::Broken(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

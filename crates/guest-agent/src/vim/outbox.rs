@@ -1,0 +1,258 @@
+//! What the VIM has to know and does not know yet.
+//!
+//! Pure: the time is passed in, and somebody else sends. One event at a time is in flight; it stays
+//! here until it is known what came of it, so that nothing is lost while the VIM is away.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use heartbeat_proto::vim::{EventKind, InstanceEvent};
+use heartbeat_proto::{InstanceId, MonotonicTime};
+
+use super::backoff::Backoff;
+
+/// Events that are kept at most, with the one in flight. When it is full, the oldest unsent service
+/// state makes room for what is new, be it of another instance: its place is worth less than an
+/// alarm's. If only alarms and votes wait, what is new is dropped. Either way the caller is told
+/// ([`Pushed`]), so that it is counted and logged.
+pub(crate) const CAPACITY: usize = 100_000;
+
+/// The place of an event in the order of them all.
+type Sequence = u64;
+
+#[derive(Debug, Clone)]
+struct Entry {
+    event: InstanceEvent,
+    since: MonotonicTime,
+}
+
+impl Entry {
+    fn is_state(&self) -> bool {
+        is_state(&self.event)
+    }
+}
+
+#[derive(Debug)]
+struct InFlight {
+    sequence: Sequence,
+    entry: Entry,
+    /// Its instance was deleted since: if it fails, it is not tried again.
+    deleted: bool,
+}
+
+/// What became of the queue for a new event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "what was dropped is logged and counted"]
+pub(crate) enum Pushed {
+    /// The event waits.
+    Queued,
+    /// The event waits, and an older unsent service state of its instance no longer does.
+    Replaced,
+    /// The queue was full: the event waits, and this service state, the oldest unsent one, was
+    /// dropped.
+    MadeRoom(InstanceEvent),
+    /// The queue was full of alarms and votes: this event, the new one, was dropped.
+    Full(InstanceEvent),
+}
+
+/// The events that wait for the VIM, in order.
+///
+/// Call in this order: [`push`](Self::push) and [`handle_deleted`](Self::handle_deleted) at any
+/// time; [`poll_event`](Self::poll_event) for the event to send; then, when it is known what came of
+/// it, one of [`handle_delivered`](Self::handle_delivered),
+/// [`handle_refused`](Self::handle_refused) and [`handle_failed`](Self::handle_failed).
+///
+/// ```text
+///                push                poll_event               handle_delivered
+///  (new) ──────────────────► waits ─────────────► in flight ─────────────────► gone
+///                            │   ▲                    │ │      handle_refused
+///     replaced, deleted,     │   │   handle_failed    │ │
+///     made room              ▼   └────────────────────┘ └─► gone, if it was deleted, or is a
+///                          gone                             service state with a newer one
+/// ```
+///
+/// - The order is that of the pushes, over all instances. A failed event is the first again.
+/// - A service state replaces the one of the same instance that waits, and takes its own place at
+///   the end: the VIM learns the last state after whatever else happened before it.
+/// - Alarms and votes are neither replaced nor merged. They go only when the VIM has them, refuses
+///   them, or when their instance is deleted.
+/// - With an instance everything of it goes that waits: its alarms, for nothing is to be repaired
+///   any more; its state; and the outcomes of its votes, for the VIM, which deleted it, no longer
+///   waits for them.
+/// - The one in flight is never touched.
+///
+/// Everything takes a time that grows with the logarithm of what waits, but for
+/// [`handle_deleted`](Self::handle_deleted), which takes as much for each event that it drops.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    capacity: usize,
+    next_sequence: Sequence,
+    waiting: BTreeMap<Sequence, Entry>,
+    /// What waits, by instance.
+    by_instance: BTreeSet<(InstanceId, Sequence)>,
+    /// The service state that waits, of each instance that has one.
+    states: HashMap<InstanceId, Sequence>,
+    /// The same in their order.
+    states_in_order: BTreeSet<Sequence>,
+    in_flight: Option<InFlight>,
+    backoff: Backoff,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::with_capacity(CAPACITY)
+    }
+}
+
+impl Outbox {
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            capacity,
+            next_sequence: 0,
+            waiting: BTreeMap::new(),
+            by_instance: BTreeSet::new(),
+            states: HashMap::new(),
+            states_in_order: BTreeSet::new(),
+            in_flight: None,
+            backoff: Backoff::new(),
+        }
+    }
+
+    /// The VIM has to know this.
+    pub(crate) fn push(&mut self, now: MonotonicTime, event: InstanceEvent) -> Pushed {
+        let mut pushed = Pushed::Queued;
+        if is_state(&event)
+            && let Some(older) = self.states.get(&event.instance).copied()
+        {
+            self.take(older);
+            pushed = Pushed::Replaced;
+        } else if self.len() >= self.capacity {
+            let oldest = self.states_in_order.first().copied();
+            match oldest.and_then(|oldest| self.take(oldest)) {
+                Some(dropped) => pushed = Pushed::MadeRoom(dropped.event),
+                None => return Pushed::Full(event),
+            }
+        }
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.put(sequence, Entry { event, since: now });
+        pushed
+    }
+
+    /// An instance is gone, and with it all that waits of it. Says how many events that were.
+    pub(crate) fn handle_deleted(&mut self, instance: InstanceId) -> usize {
+        if let Some(in_flight) = &mut self.in_flight
+            && in_flight.entry.event.instance == instance
+        {
+            in_flight.deleted = true;
+        }
+        let all = (instance, Sequence::MIN)..=(instance, Sequence::MAX);
+        let dropped: Vec<Sequence> =
+            self.by_instance.range(all).map(|(_, sequence)| *sequence).collect();
+        for sequence in &dropped {
+            self.take(*sequence);
+        }
+        dropped.len()
+    }
+
+    /// The event to send now, if there is one; it is in flight then. None while another one is, and
+    /// while a VIM that is away is left alone.
+    pub(crate) fn poll_event(&mut self, now: MonotonicTime) -> Option<InstanceEvent> {
+        if self.in_flight.is_some() || self.pauses(now) {
+            return None;
+        }
+        let sequence = *self.waiting.first_key_value()?.0;
+        let entry = self.take(sequence)?;
+        let event = entry.event.clone();
+        self.in_flight = Some(InFlight { sequence, entry, deleted: false });
+        Some(event)
+    }
+
+    /// The VIM has the event that was in flight. Gives it and how long it has waited.
+    pub(crate) fn handle_delivered(
+        &mut self,
+        now: MonotonicTime,
+    ) -> Option<(InstanceEvent, Duration)> {
+        self.backoff.handle_success();
+        let Entry { event, since } = self.in_flight.take()?.entry;
+        Some((event, now.since(since)))
+    }
+
+    /// The VIM is there but does not want the event that was in flight. Gives it, dropped.
+    pub(crate) fn handle_refused(&mut self) -> Option<InstanceEvent> {
+        self.backoff.handle_success();
+        Some(self.in_flight.take()?.entry.event)
+    }
+
+    /// The VIM does not have the event that was in flight: it is sent again after a pause, which is
+    /// given, unless its instance was deleted or has a newer state meanwhile.
+    pub(crate) fn handle_failed(&mut self, now: MonotonicTime) -> Duration {
+        if let Some(InFlight { sequence, entry, deleted }) = self.in_flight.take() {
+            let replaced = entry.is_state() && self.states.contains_key(&entry.event.instance);
+            if !deleted && !replaced {
+                self.put(sequence, entry);
+            }
+        }
+        self.backoff.handle_failure(now)
+    }
+
+    /// When [`poll_event`](Self::poll_event) has an event because time has passed.
+    pub(crate) fn poll_timeout(&self) -> Option<MonotonicTime> {
+        match self.in_flight {
+            None if !self.waiting.is_empty() => self.backoff.until(),
+            None | Some(_) => None,
+        }
+    }
+
+    /// Whether a VIM that is away is left alone.
+    pub(crate) fn pauses(&self, now: MonotonicTime) -> bool {
+        self.backoff.pauses(now)
+    }
+
+    /// When the pause ends that a failure began, if nothing has succeeded since.
+    pub(super) const fn pauses_until(&self) -> Option<MonotonicTime> {
+        self.backoff.until()
+    }
+
+    /// How many events the VIM does not have yet, the one in flight among them.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + usize::from(self.in_flight.is_some())
+    }
+
+    /// How long the first of them has waited.
+    pub(crate) fn oldest(&self, now: MonotonicTime) -> Option<Duration> {
+        let in_flight = self.in_flight.as_ref().map(|in_flight| &in_flight.entry);
+        let first = in_flight.or_else(|| self.waiting.first_key_value().map(|(_, entry)| entry));
+        first.map(|entry| now.since(entry.since))
+    }
+
+    fn put(&mut self, sequence: Sequence, entry: Entry) {
+        let instance = entry.event.instance;
+        self.by_instance.insert((instance, sequence));
+        if entry.is_state() {
+            self.states.insert(instance, sequence);
+            self.states_in_order.insert(sequence);
+        }
+        self.waiting.insert(sequence, entry);
+    }
+
+    fn take(&mut self, sequence: Sequence) -> Option<Entry> {
+        let entry = self.waiting.remove(&sequence)?;
+        self.by_instance.remove(&(entry.event.instance, sequence));
+        if entry.is_state() {
+            self.states.remove(&entry.event.instance);
+            self.states_in_order.remove(&sequence);
+        }
+        Some(entry)
+    }
+}
+
+fn is_state(event: &InstanceEvent) -> bool {
+    match event.kind {
+        EventKind::Service { .. } => true,
+        EventKind::Alarm { .. } | EventKind::Action { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
