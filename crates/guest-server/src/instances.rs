@@ -5,6 +5,7 @@
 //! instance is read from its seat.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use heartbeat_proto::InstanceId;
@@ -13,15 +14,24 @@ use heartbeat_proto::guest::{EventType, NotificationType};
 use heartbeat_proto::session::{Reporting, Session, Settings};
 
 use crate::channel::{Channel, Common};
-use crate::channel_name::Naming;
+use crate::channel_name::{ChannelName, Naming};
 use crate::seat::{ChannelOrder, Known, Order, Seat};
-use crate::watch::{Inode, Sighting};
+use crate::watch::{self, Inode, Sighting};
 
 /// The sockets of one instance in the channel directory, one for each of its names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Files([Option<Inode>; Naming::ALL.len()]);
 
 impl Files {
+    /// Those that are there now.
+    fn find(dir: &Path, instance: InstanceId) -> Self {
+        let mut files = Self::default();
+        for naming in Naming::ALL {
+            files.set(naming, watch::socket_at(&ChannelName { instance, naming }.path(dir)));
+        }
+        files
+    }
+
     fn set(&mut self, naming: Naming, inode: Option<Inode>) {
         let Self([current, former]) = self;
         match naming {
@@ -145,7 +155,11 @@ impl Instances {
     pub(crate) fn provision(&mut self, instance: InstanceId, reporting: bool) {
         let host = self.host_reporting;
         match self.entries.get_mut(&instance) {
-            None => self.add(instance, Files::default(), true, reporting),
+            None => {
+                // Its channel may be there all the time, if the instance was deleted before.
+                let files = Files::find(&self.common.channel_dir, instance);
+                self.add(instance, files, true, reporting);
+            }
             Some(entry) => {
                 if !std::mem::replace(&mut entry.provisioned, true) {
                     entry.seat.order(Order::Provisioned);

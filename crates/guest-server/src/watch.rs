@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 
 use crate::channel_name::{ChannelName, Naming};
 use directory::Directory;
+pub(crate) use directory::socket_at;
 
 /// How often the whole directory is looked at, whatever the events say.
 const SCAN_PERIOD: Duration = Duration::from_secs(180);

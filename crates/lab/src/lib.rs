@@ -12,7 +12,9 @@
 pub mod controller;
 pub mod daemon;
 pub mod guest;
+pub mod maintenance;
 mod record;
+pub mod relay;
 pub mod wait;
 
 pub mod vim;

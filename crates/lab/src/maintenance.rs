@@ -86,9 +86,8 @@ impl MtcAgent {
             ending: AtomicBool::new(false),
         });
         let theirs = Arc::clone(&shared);
-        let receiver = std::thread::Builder::new()
-            .name("lab-mtc".into())
-            .spawn(move || theirs.receive())?;
+        let receiver =
+            std::thread::Builder::new().name("lab-mtc".into()).spawn(move || theirs.receive())?;
         Ok(Self { shared, address, receiver: Some(receiver) })
     }
 

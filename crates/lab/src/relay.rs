@@ -144,7 +144,12 @@ impl Relay {
     }
 }
 
-async fn forward(from: Arc<UdpSocket>, through: Arc<UdpSocket>, to: SocketAddr, shared: Arc<Shared>) {
+async fn forward(
+    from: Arc<UdpSocket>,
+    through: Arc<UdpSocket>,
+    to: SocketAddr,
+    shared: Arc<Shared>,
+) {
     let mut room = vec![0; 2 * MAX_LEN];
     loop {
         // An error is the answer to a datagram that nobody took.
@@ -189,7 +194,10 @@ mod tests {
         agent.send_to(b"there", (front, port)).await.unwrap();
         let mut room = [0; 64];
         let (length, from) = server.recv_from(&mut room).await.unwrap();
-        assert_eq!((&room[..length], from), (&b"there"[..], SocketAddr::new(back, agent_at.port())));
+        assert_eq!(
+            (&room[..length], from),
+            (&b"there"[..], SocketAddr::new(back, agent_at.port()))
+        );
         server.send_to(b"back", from).await.unwrap();
         let (length, from) = agent.recv_from(&mut room).await.unwrap();
         assert_eq!((&room[..length], from), (&b"back"[..], SocketAddr::new(front, port)));
@@ -210,7 +218,8 @@ mod tests {
     #[test]
     fn the_dice_are_fair_and_repeatable() {
         let rolls = |seed| {
-            let mut state = State { faults: Faults::default(), fates: Fates::default(), dice: seed };
+            let mut state =
+                State { faults: Faults::default(), fates: Fates::default(), dice: seed };
             (0..10_000).map(|_| state.roll()).collect::<Vec<_>>()
         };
         assert_eq!(rolls(7), rolls(7));

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::answer::{Failure, HttpAnswer, closing, of_command};
 use super::counts::Counts;
-use super::route::{self, Route, Target};
+use super::route::{self, Target};
 use super::{Limits, Request, decode};
 use crate::inventory::{Command, Outcome, Refusal};
 

@@ -40,10 +40,9 @@ impl Directory {
         format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
     }
 
-    /// The socket that has this name now. Links are not followed and count as none.
+    /// The socket that has this name now.
     pub(super) fn socket(&self, name: ChannelName) -> Option<Inode> {
-        let metadata = name.path(&self.through_descriptor()).symlink_metadata().ok()?;
-        metadata.file_type().is_socket().then(|| metadata.ino())
+        socket_at(&name.path(&self.through_descriptor()))
     }
 
     /// Every channel that is there: sockets with one of our names.
@@ -53,6 +52,12 @@ impl Directory {
         let path = self.through_descriptor();
         tokio::task::spawn_blocking(move || list(&path)).await?
     }
+}
+
+/// The socket at this path. Links are not followed and count as none.
+pub(crate) fn socket_at(path: &Path) -> Option<Inode> {
+    let metadata = path.symlink_metadata().ok()?;
+    metadata.file_type().is_socket().then(|| metadata.ino())
 }
 
 fn list(path: &Path) -> io::Result<Vec<(InstanceId, Naming, Inode)>> {

@@ -11,6 +11,10 @@ pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest wait between attempts.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
+/// The wait after the very first attempt, if nobody listened: QEMU binds its socket a moment before
+/// it listens, and whoever sees the file appear can be there in between.
+pub const SETTLING: Duration = Duration::from_millis(3);
+
 /// Why an attempt to connect failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectError {
@@ -40,6 +44,8 @@ enum State {
 pub(super) struct Connection {
     state: State,
     backoff: Duration,
+    /// The channel has only just appeared, or something has just happened to it.
+    settling: bool,
     /// The controller named this instance: it is kept although its channel is gone.
     pub(super) provisioned: bool,
 }
@@ -48,7 +54,7 @@ impl Connection {
     /// Asks for the first attempt at once.
     pub(super) fn start(provisioned: bool, out: &mut Outputs) -> Self {
         out.push(Output::Connect);
-        Self { state: State::Connecting, backoff: MIN_BACKOFF, provisioned }
+        Self { state: State::Connecting, backoff: MIN_BACKOFF, settling: true, provisioned }
     }
 
     pub(super) const fn is_connected(&self) -> bool {
@@ -74,6 +80,16 @@ impl Connection {
     pub(super) fn connected(&mut self, now: MonotonicTime) {
         self.state = State::Connected { since: now };
         self.backoff = MIN_BACKOFF;
+        self.settling = false;
+    }
+
+    /// The channel is there, but nobody takes us.
+    pub(super) fn refused(&mut self, now: MonotonicTime) {
+        if std::mem::take(&mut self.settling) {
+            self.state = State::Waiting { until: now + SETTLING };
+        } else {
+            self.failed(now);
+        }
     }
 
     pub(super) fn failed(&mut self, now: MonotonicTime) {
@@ -96,6 +112,7 @@ impl Connection {
     pub(super) fn reconnect(&mut self, out: &mut Outputs) {
         self.close(out);
         self.backoff = MIN_BACKOFF;
+        self.settling = true;
         self.connect(out);
     }
 

@@ -11,7 +11,7 @@ mod vote;
 
 use std::time::Duration;
 
-pub use connection::{ConnectError, MAX_BACKOFF, MIN_BACKOFF};
+pub use connection::{ConnectError, MAX_BACKOFF, MIN_BACKOFF, SETTLING};
 pub use output::{Clamped, ConcludedBy, Note, Output, Report};
 pub use parameters::{MAX_INTERVAL, MAX_SECS};
 
@@ -190,7 +190,8 @@ impl Session {
     pub fn handle_connect_failed(&mut self, now: MonotonicTime, error: ConnectError) {
         match error {
             ConnectError::NotFound if !self.connection.provisioned => self.forget(now),
-            ConnectError::NotFound | ConnectError::Unavailable => self.connection.failed(now),
+            ConnectError::NotFound => self.connection.failed(now),
+            ConnectError::Unavailable => self.connection.refused(now),
         }
         self.settle(now);
     }

@@ -1,5 +1,6 @@
 //! What every scenario needs: a channel directory, a controller, guests, and the daemon.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,7 +11,6 @@ use lab::controller::Controller;
 use lab::daemon::Daemon;
 use lab::guest::{Behaviour, Guest};
 use lab::wait;
-use std::net::{IpAddr, Ipv4Addr};
 use tempfile::TempDir;
 
 use super::Setup;
@@ -129,13 +129,17 @@ impl Host {
         .await
     }
 
-    /// One of the daemon's own counters.
+    /// Some of the daemon's own counters.
     pub(super) async fn metrics(&self) -> Result<Metrics> {
         let status = self.daemon.status().await?;
         let metric = |name: &str| {
             status["metrics"][name].as_u64().with_context(|| format!("no metric {name}"))
         };
-        Ok(Metrics { misses: metric("misses")?, losses: metric("losses")? })
+        Ok(Metrics {
+            misses: metric("misses")?,
+            losses: metric("losses")?,
+            reads_put_off: metric("reads_put_off")?,
+        })
     }
 
     /// The daemon's memory, in MiB.
@@ -153,11 +157,13 @@ impl Host {
     }
 }
 
-/// What the daemon counts of what must not happen.
+/// What the daemon itself counts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Metrics {
     pub(super) misses: u64,
     pub(super) losses: u64,
+    /// Times that a guest sent more than is read.
+    pub(super) reads_put_off: u64,
 }
 
 /// A duration in milliseconds.

@@ -2,7 +2,7 @@
 
 use super::harness::{Bench, DAY, NOTHING, ON, T, at, init};
 use crate::guest::{Frame, GuestMessage, NotificationType, VoteResult};
-use crate::session::{ConnectError, Note, Settings, State};
+use crate::session::{ConnectError, Note, SETTLING, Settings, State};
 use ConnectError::{NotFound, Unavailable};
 
 fn fresh(provisioned: bool) -> Bench {
@@ -15,6 +15,13 @@ fn changed(bench: &mut Bench) -> Vec<String> {
 
 fn gone(bench: &mut Bench) -> Vec<String> {
     bench.input(|session, now, _| session.handle_channel_gone(now))
+}
+
+/// Nobody listens yet on a channel that has only just appeared: the second attempt follows at once.
+fn second_look(bench: &mut Bench) {
+    assert_eq!(bench.connect_failed(Unavailable), NOTHING);
+    let settling = u64::try_from(SETTLING.as_millis()).unwrap();
+    assert_eq!(bench.timeline(T), at([(settling, "connect")]));
 }
 
 /// Fails until 60 s lie between the attempts.
@@ -46,6 +53,7 @@ fn the_first_attempt_is_made_at_once() {
 fn the_next_attempt_is_1_s_after_a_failure_doubling_to_60_s() {
     for error in [Unavailable, NotFound] {
         let mut bench = fresh(true);
+        second_look(&mut bench);
         let waits: Vec<_> = (0..9).map(|_| next_attempt(&mut bench, error)).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
@@ -76,7 +84,19 @@ fn an_instance_without_a_channel_is_forgotten_unless_it_is_provisioned() {
 #[test]
 fn a_stale_file_is_tried_again() {
     let mut bench = fresh(false);
+    second_look(&mut bench);
     assert_eq!(next_attempt(&mut bench, Unavailable), 1);
+}
+
+#[test]
+fn a_channel_that_has_only_just_appeared_is_looked_at_twice_but_not_three_times() {
+    let mut bench = fresh(false);
+    second_look(&mut bench);
+    assert_eq!(next_attempt(&mut bench, Unavailable), 1);
+    bench.connect();
+    bench.wait(2 * T);
+    bench.close();
+    assert_eq!(next_attempt(&mut bench, Unavailable), 1, "it was connected: QEMU has gone");
 }
 
 #[test]
@@ -166,6 +186,7 @@ fn a_channel_that_appears_is_connected_at_once_unless_it_is_or_is_about_to_be() 
     waiting.connect_failed(Unavailable);
     assert_eq!(seen(&mut waiting), ["connect"]);
     assert_eq!(seen(&mut waiting), NOTHING, "about to be");
+    second_look(&mut waiting);
     assert_eq!(next_attempt(&mut waiting, Unavailable), 1, "the wait begins anew");
     assert_eq!(seen(&mut Bench::connected()), NOTHING);
     let mut running = Bench::running();
@@ -184,6 +205,7 @@ fn a_channel_that_is_modified_is_closed_and_connected_anew() {
     backed_off(&mut bench);
     bench.connect_failed(Unavailable);
     assert_eq!(changed(&mut bench), ["connect"], "whatever the wait");
+    second_look(&mut bench);
     assert_eq!(next_attempt(&mut bench, Unavailable), 1, "and the wait begins anew");
 }
 

@@ -35,6 +35,8 @@ fn a_resume_while_not_connected_reconnects_at_once() {
         for (mut bench, agreed) in [(waiting, 1), (suspended(), 1)] {
             let words = bench.act("resume", notification);
             assert_eq!((words[0].as_str(), words.len()), ("connect", 1 + agreed));
+            bench.connect_failed(ConnectError::Unavailable);
+            assert_eq!(bench.wait(T), ["connect"], "it is looked at twice");
             assert_eq!(bench.connect_failed(ConnectError::Unavailable), NOTHING);
             assert_eq!(bench.timeline(T), at([(T, "connect")]), "the wait begins anew, too");
         }
