@@ -160,6 +160,12 @@ impl Host {
         Ok(self)
     }
 
+    /// Parts with the daemon; what is left keeps the controller and the directory.
+    #[must_use]
+    pub fn split(self) -> (Daemon, (Controller, TempDir)) {
+        (self.daemon, (self.controller, self.home))
+    }
+
     /// A directory that goes with the host, on the file system of the channel directory.
     #[must_use]
     pub fn home(&self) -> PathBuf {

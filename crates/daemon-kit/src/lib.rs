@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod options;
 pub mod pidfile;
 pub mod platform;
+pub mod program;
 pub mod rate_limit;
 pub mod service;
 pub mod signals;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
@@ -20,6 +21,7 @@ const DEFAULT_MTC_CONFIG: &str = "/etc/mtc.conf";
 const DEFAULT_VIM_CONFIG: &str = "/etc/nfv/nfv_plugins/nfvi_plugins/config.ini";
 
 const COMMAND_PORT: u16 = 2410;
+const VIM_PORT: u16 = 30002;
 const MTC_EVENT_PORT: u16 = 2107;
 const MTC_COMMAND_PORT: u16 = 2108;
 
@@ -81,9 +83,13 @@ pub(crate) fn load(cli: &Cli) -> Result<Loaded, Failure> {
         run_dir: common.run_dir.clone(),
         bind,
         mtc_bind: common.bind.unwrap_or(any),
-        agent_port: common.agent_port.map_or_else(|| own.port("agent", "rx_port", 0, AGENT_PORT), Ok)?,
+        agent_port: common
+            .agent_port
+            .map_or_else(|| own.port("agent", "rx_port", 0, AGENT_PORT), Ok)?,
         server_port: match common.server_port {
-            Some(0) => return Err(Failure::usage("--server-port 0: expected a port from 1 to 65535")),
+            Some(0) => {
+                return Err(Failure::usage("--server-port 0: expected a port from 1 to 65535"));
+            }
             Some(port) => port,
             None => own.port("client", "rx_port", 1, SERVER_PORT)?,
         },
@@ -119,10 +125,14 @@ pub(crate) fn load(cli: &Cli) -> Result<Loaded, Failure> {
 fn vim_address(nfv: &Sources) -> Result<VimAddress, Failure> {
     let file = nfv.file.as_ref();
     let host = file.and_then(|file| file.text("guest-rest-api", "host")).filter(|h| !h.is_empty());
-    let port = nfv.port("guest-rest-api", "port", 1, VimAddress::DEFAULT_PORT)?;
+    let port = nfv.port("guest-rest-api", "port", 1, VIM_PORT)?;
+    let port = NonZeroU16::new(port).unwrap_or(NonZeroU16::MIN);
     VimAddress::new(host.unwrap_or("127.0.0.1"), port).map_err(|error| {
-        let file = file.map(|file| file.bad_value("guest-rest-api", "host", error.to_string()));
-        Failure::usage(file.map_or_else(|| error.to_string(), |error| error.to_string()))
+        let wanted = "a host name or an IP address";
+        let error = file
+            .map(|file| file.bad_value("guest-rest-api", "host", wanted).to_string())
+            .unwrap_or(error.to_string());
+        Failure::usage(error)
     })
 }
 

@@ -1,15 +1,17 @@
 //! The main loop: the one place that decides, and waits for nobody.
 //!
-//! It owns the inventory, the outbox and the sockets. The VIM, slow or away, is talked to by a task
-//! of its own, one request at a time; HTTP clients are served by tasks that put their commands into
-//! a bounded queue and wait for its answer. All share one thread, so a loop that turns is a daemon
-//! that works.
+//! It owns the inventory, the queues towards the VIM and the sockets. The VIM, slow or away, is
+//! talked to by a task of its own, one request at a time; HTTP clients are served by tasks that put
+//! their commands into a bounded queue and wait for the answer. All share one thread, so a loop that
+//! turns is a daemon that works.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemon_kit::{ControlRequest, Failure, Happened, LogHandle, Service, describe};
 use heartbeat_proto::MonotonicTime;
+use heartbeat_proto::vim::InstanceEvent;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -17,18 +19,18 @@ use tracing::{debug, error, info, warn};
 use crate::NAME;
 use crate::cli::Cli;
 use crate::config::{self, Config};
-use crate::fleet::{self, Fleet, Rejected};
+use crate::fleet::{Fleet, Rejected};
 use crate::http;
 use crate::inventory::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT, Inventory, Output};
 use crate::journal::Journal;
-use crate::maintenance::{self, Maintenance};
+use crate::maintenance::Maintenance;
 use crate::status::{Status, Waiting};
-use crate::vim::{Courier, Outbox};
+use crate::vim::{Dispatcher, Done, Job, Pushed, Report, Transmitter, VimAnswer};
 
 /// How often the maintenance system is asked for the hosts until it tells of the first one.
 const READY_PERIOD: Duration = Duration::from_secs(30);
 
-/// How often the floating address is looked for until it is found.
+/// How often the floating address is looked up until it is known.
 const FLOATING_PERIOD: Duration = Duration::from_secs(10);
 
 /// The name that the floating address has, unless an option says the address.
@@ -49,11 +51,372 @@ pub(crate) struct Daemon {
     maintenance: Maintenance,
     http: SocketAddr,
     requests: mpsc::Receiver<http::Request>,
-    counts: std::sync::Arc<http::Counts>,
-    courier: Courier,
+    counts: Arc<http::Counts>,
+    dispatcher: Dispatcher,
+    jobs: mpsc::Sender<Job>,
+    done: mpsc::Receiver<Done>,
+    /// Why the VIM could not be told the last time; none since it could.
+    vim_failure: Option<String>,
     audit: Interval,
-    /// Asks for the hosts until the first one is told.
     ready: Interval,
-    hosts_told: bool,
     floating: mpsc::Receiver<IpAddr>,
+}
+
+/// What ended the wait of one turn.
+enum Turn {
+    Machine(Happened),
+    Request(http::Request),
+    Done(Done),
+    Audit,
+    Ready,
+    Floating(IpAddr),
+    /// Something was handled in place, or it is time for the next request to the VIM.
+    Nothing,
+}
+
+impl Daemon {
+    /// Takes everything the daemon needs of the machine, and returns when it is ready; `None` when
+    /// it was told to stop before that.
+    pub(crate) async fn start(
+        cli: Cli,
+        config: Config,
+        log: LogHandle,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(service) = Service::start(NAME, &config.run_dir, &config.wait_for).await? else {
+            return Ok(None);
+        };
+        let fleet_address = SocketAddr::new(config.bind, config.agent_port);
+        let fleet = Fleet::bind(fleet_address, config.server_port)
+            .map_err(|error| cannot_bind("UDP", fleet_address, "--bind, --agent-port", &error))?;
+        let mtc_address = SocketAddr::new(config.mtc_bind, config.mtc_command_port);
+        let maintenance = Maintenance::bind(mtc_address, &config.mtc, config.mtc_event_port)
+            .map_err(|error| {
+                cannot_bind("UDP", mtc_address, "--bind, --mtc-command-port", &error)
+            })?;
+        let listener = http::bind(config.listen)
+            .map_err(|error| cannot_bind("TCP", config.listen, "--listen", &error))?;
+        let http = listener
+            .local_addr()
+            .map_err(|error| cannot_bind("TCP", config.listen, "--listen", &error))?;
+        let counts = listener.counts();
+        let (jobs, done) = Transmitter::spawn(config.vim.clone());
+        let daemon = Self {
+            start: Instant::now(),
+            inventory: Inventory::default(),
+            journal: Journal::default(),
+            fleet,
+            maintenance,
+            http,
+            requests: listener.spawn(),
+            counts,
+            dispatcher: Dispatcher::default(),
+            jobs,
+            done,
+            vim_failure: None,
+            audit: every(AUDIT_PERIOD / AUDIT_STEPS, FIRST_AUDIT),
+            ready: every(READY_PERIOD, Duration::ZERO),
+            floating: look_up_floating(config.floating_ip),
+            cli,
+            config,
+            log,
+            service,
+        };
+        daemon.ready();
+        Ok(Some(daemon))
+    }
+
+    fn ready(&self) {
+        let shown =
+            |address: std::io::Result<SocketAddr>| address.ok().map(tracing::field::display);
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            hostname = self.config.hostname,
+            address = shown(self.fleet.local_addr()),
+            http = %self.http,
+            maintenance = shown(self.maintenance.local_addr()),
+            vim = %self.config.vim,
+            "ready"
+        );
+        self.service.ready(STATUS);
+        self.write_health();
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.turn().await {
+                Turn::Machine(Happened::Stop) => break,
+                Turn::Machine(Happened::Reload) => self.reload(),
+                Turn::Machine(Happened::Health) => self.write_health(),
+                Turn::Machine(Happened::Request(request)) => self.answer(request),
+                Turn::Request(request) => {
+                    let now = self.now();
+                    request.answer_with(|command| self.inventory.handle_command(now, command));
+                }
+                Turn::Done(done) => self.handle_done(done),
+                Turn::Audit => self.inventory.handle_audit_step(),
+                Turn::Ready => {
+                    let now = self.now();
+                    self.inventory.request_hosts(now);
+                }
+                Turn::Floating(ip) => self.fleet.adopt_floating(ip),
+                Turn::Nothing => {}
+            }
+            self.carry_out().await;
+            self.next_job();
+        }
+        self.service.stop();
+    }
+
+    fn now(&self) -> MonotonicTime {
+        MonotonicTime::after_start(self.start.elapsed())
+    }
+
+    /// Waits for the next thing. A datagram is handled in place, for it lies in its socket's room.
+    async fn turn(&mut self) -> Turn {
+        let hosts_known = self.inventory.host_count() > 0;
+        let retry = self.dispatcher.poll_timeout().map(|at| self.start + at.since_start());
+        tokio::select! {
+            happened = self.service.next() => Turn::Machine(happened),
+            Some(request) = self.requests.recv() => Turn::Request(request),
+            received = self.fleet.receive() => {
+                self.journal.metrics.datagrams_received.increment();
+                match received.event() {
+                    Ok(hosted) => self.inventory.handle_event(received.from, &hosted),
+                    Err(rejected) => rejected_datagram(&mut self.journal, received.from, &rejected),
+                }
+                Turn::Nothing
+            }
+            received = self.maintenance.receive() => {
+                match received.command() {
+                    Ok(command) => {
+                        self.journal.metrics.maintenance_commands.increment();
+                        self.inventory.handle_maintenance(&command);
+                    }
+                    Err(rejected) => rejected_datagram(&mut self.journal, received.from, &rejected),
+                }
+                Turn::Nothing
+            }
+            Some(done) = self.done.recv() => Turn::Done(done),
+            _ = self.audit.tick(), if hosts_known => Turn::Audit,
+            _ = self.ready.tick(), if !hosts_known => Turn::Ready,
+            Some(ip) = self.floating.recv() => Turn::Floating(ip),
+            () = async { match retry {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            } } => Turn::Nothing,
+        }
+    }
+
+    /// Does what the inventory wants.
+    async fn carry_out(&mut self) {
+        let now = self.now();
+        while let Some(output) = self.inventory.poll_output() {
+            match output {
+                Output::Command(to, command) => {
+                    self.fleet.send(to, &command, &self.journal.metrics).await;
+                }
+                Output::Event(event) => self.push(now, event),
+                Output::Ask(question) => {
+                    if self.dispatcher.push_question(question) {
+                        self.journal.metrics.questions_failed.increment();
+                    }
+                }
+                Output::Deleted(instance) => {
+                    let dropped = self.dispatcher.handle_deleted(instance);
+                    if dropped > 0 {
+                        debug!(%instance, dropped, "events of a deleted instance dropped");
+                    }
+                }
+                Output::ReadyForMaintenance => self.maintenance.announce(),
+                Output::Note(note) => self.journal.note(&note),
+            }
+        }
+    }
+
+    fn push(&mut self, now: MonotonicTime, event: InstanceEvent) {
+        let instance = event.instance;
+        match self.dispatcher.push_event(now, event) {
+            Pushed::Queued | Pushed::Replaced => {}
+            Pushed::MadeRoom(_) | Pushed::Full(_) => {
+                self.journal.metrics.events_dropped.increment();
+                let what = format!("event of {instance}");
+                self.journal.vim(&what, "dropped, or another for it: too many events wait");
+            }
+        }
+    }
+
+    /// Hands the next request over, if the one before is done.
+    fn next_job(&mut self) {
+        if let Some(job) = self.dispatcher.poll_job(self.now()) {
+            // There is always room: the former job is done.
+            if let Err(error) = self.jobs.try_send(job) {
+                error!(%error, "the VIM cannot be told: the transmitter is gone");
+            }
+        }
+    }
+
+    fn handle_done(&mut self, done: Done) {
+        let now = self.now();
+        let metrics = &self.journal.metrics;
+        match self.dispatcher.handle_done(now, done) {
+            Report::Nothing => {}
+            Report::Delivered { event, waited } => {
+                metrics.events_delivered.increment();
+                self.vim_is_there();
+                debug!(instance = %event.instance, waited_ms = waited.as_millis(), "VIM told");
+            }
+            Report::Refused { event, refusal } => {
+                metrics.events_refused.increment();
+                self.vim_is_there();
+                let what = format!("event of {}", event.instance);
+                self.journal.vim(&what, &format!("refused, and dropped: {refusal}"));
+            }
+            Report::Failed { failure, pause } => {
+                metrics.events_retried.increment();
+                self.vim_is_away(&describe(&failure), pause);
+            }
+            Report::Answered { question, answer } => {
+                metrics.questions_answered.increment();
+                match answer {
+                    VimAnswer::State(state) => self.inventory.handle_host_state(&question, &state),
+                    VimAnswer::Instances(list) => self.inventory.handle_instances(&question, &list),
+                }
+            }
+            Report::Unanswered { question, why } => {
+                metrics.questions_failed.increment();
+                let what = format!("{:?} of host {}", question.topic, question.hostname);
+                self.journal.vim(&what, &format!("{}; asked again", why.text()));
+            }
+        }
+    }
+
+    /// One line when the VIM goes, one when it comes back.
+    fn vim_is_away(&mut self, why: &str, pause: Duration) {
+        if self.vim_failure.replace(why.to_owned()).is_none() {
+            let waiting = self.dispatcher.event_count();
+            warn!(
+                why,
+                pause_ms = pause.as_millis(),
+                waiting,
+                "the VIM cannot be told: trying again"
+            );
+        }
+    }
+
+    fn vim_is_there(&mut self) {
+        if self.vim_failure.take().is_some() {
+            info!(waiting = self.dispatcher.event_count(), "the VIM can be told again");
+        }
+    }
+
+    fn write_health(&self) {
+        let (hosts, instances) = (self.inventory.host_count(), self.inventory.instance_count());
+        self.service.write_health(&format!("hosts: {hosts}\ninstances: {instances}\n"));
+    }
+
+    fn reload(&mut self) {
+        match config::load(&self.cli) {
+            Err(failure) => error!(%failure, "configuration not reloaded: the former one stays"),
+            Ok(loaded) => {
+                for warning in loaded.warnings {
+                    warn!("{warning}");
+                }
+                for what in loaded.config.needs_restart(&self.config) {
+                    warn!(what, "changed, and needs a restart");
+                }
+                self.log.set_level(loaded.config.log_level);
+                self.config.log_level = loaded.config.log_level;
+                info!(log_level = %self.config.log_level, "configuration reloaded");
+            }
+        }
+        self.service.reloaded(STATUS);
+    }
+
+    fn answer(&self, request: ControlRequest) {
+        match request.command() {
+            "status" => match serde_json::to_vec(&self.status()) {
+                Ok(document) => request.answer(document),
+                Err(error) => request.refuse(&error.to_string()),
+            },
+            _ => request.refuse("unknown request: expected status"),
+        }
+    }
+
+    fn status(&self) -> Status<'_> {
+        let mut hosts: Vec<_> = self.inventory.hosts().collect();
+        hosts.sort_unstable_by(|a, b| a.hostname.cmp(&b.hostname));
+        let mut instances: Vec<_> = self.inventory.instances().collect();
+        instances.sort_unstable_by_key(|instance| instance.uuid);
+        Status {
+            daemon: NAME,
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            hostname: &self.config.hostname,
+            address: self.fleet.local_addr().ok(),
+            http: self.http,
+            maintenance: self.maintenance.local_addr().ok(),
+            vim: self.config.vim.to_string(),
+            outbox: Waiting {
+                events: self.dispatcher.event_count(),
+                oldest_secs: self.dispatcher.oldest_event(self.now()).map(|age| age.as_secs_f64()),
+                questions: self.dispatcher.question_count(),
+                last_failure: self.vim_failure.as_deref(),
+            },
+            hosts,
+            instances,
+            metrics: &self.journal.metrics,
+            http_counts: &self.counts,
+        }
+    }
+}
+
+fn rejected_datagram(journal: &mut Journal, from: SocketAddr, rejected: &Rejected) {
+    let counter = match rejected {
+        Rejected::Signature => &journal.metrics.datagrams_unsigned,
+        Rejected::Datagram(_) | Rejected::Payload(_) => &journal.metrics.datagrams_malformed,
+    };
+    counter.increment();
+    journal.bad_datagram(from, &describe(rejected));
+}
+
+fn cannot_bind(what: &str, address: SocketAddr, options: &str, error: &std::io::Error) -> Failure {
+    Failure::environment(format!(
+        "cannot bind {what} {address} ({options}): {error}: \
+         expected an address of this host and a port that is free"
+    ))
+}
+
+/// Ticks after `first` and then every `period`, without catching up.
+fn every(period: Duration, first: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + first, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// The floating address, once it is known: told by an option, or looked up aside until it is found.
+fn look_up_floating(told: Option<IpAddr>) -> mpsc::Receiver<IpAddr> {
+    let (found, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        if let Some(ip) = told {
+            let _ = found.send(ip).await;
+            return;
+        }
+        loop {
+            match tokio::net::lookup_host((FLOATING_NAME, 0)).await {
+                Ok(mut addresses) => {
+                    if let Some(address) = addresses.next() {
+                        let _ = found.send(address.ip()).await;
+                        return;
+                    }
+                }
+                Err(error) => debug!(name = FLOATING_NAME, %error, "no floating address yet"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(FLOATING_PERIOD) => {}
+                () = found.closed() => return,
+            }
+        }
+    });
+    receiver
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use daemon_kit::{RateLimit, limited};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::inventory::{Found, Note};
 use crate::metrics::Metrics;
@@ -86,7 +86,10 @@ impl Journal {
                 limited!(self.complaints.allow(now), warn, host = &**name, why, "host refused");
             }
             Note::HostReporting { name, reporting } => limited!(
-                self.changes.allow(now), info, host = &**name, reporting,
+                self.changes.allow(now),
+                info,
+                host = &**name,
+                reporting,
                 "fault reporting of a host changed"
             ),
             Note::InstanceAdded { instance, host, reporting } => limited!(
@@ -167,7 +170,10 @@ impl Journal {
             Note::AnswerRefused { host, why } => {
                 self.metrics.questions_failed.increment();
                 limited!(
-                    self.complaints.allow(now), warn, host = &**host, why,
+                    self.complaints.allow(now),
+                    warn,
+                    host = &**host,
+                    why,
                     "answer of the VIM refused"
                 );
             }

@@ -1,7 +1,51 @@
 //! guestAgent: takes commands from the orchestrator, commands the guestServers, and reports
 //! failures, changes of state and votes.
+//!
+//! This file only assembles: see ARCHITECTURE.md for what is where.
 
+mod cli;
+mod config;
+mod daemon;
+mod fleet;
 mod http;
 mod inventory;
+mod journal;
+mod maintenance;
+mod metrics;
+mod status;
+mod vim;
 
-fn main() {}
+use std::process::ExitCode;
+
+use daemon_kit::Failure;
+use daemon_kit::program::{self, Checked};
+
+use cli::Cli;
+use daemon::Daemon;
+
+/// The daemon's name: of its files, in its log and its messages.
+const NAME: &str = "guestAgent";
+
+fn main() -> ExitCode {
+    program::main(
+        NAME,
+        |cli: &Cli| &cli.common,
+        check,
+        async |cli, config, log| {
+            if let Some(daemon) = Daemon::start(cli, config, log).await? {
+                daemon.run().await;
+            }
+            Ok(())
+        },
+    )
+}
+
+fn check(cli: &Cli) -> Result<Checked<config::Config>, Failure> {
+    let loaded = config::load(cli)?;
+    Ok(Checked {
+        log_level: loaded.config.log_level,
+        config: loaded.config,
+        warnings: loaded.warnings,
+        notices: loaded.notices,
+    })
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use heartbeat_proto::{HostId, InstanceId};
 use serde::Serialize;
 
+use crate::http::Counts;
 use crate::metrics::Metrics;
 
 /// Everything an operator can ask.
@@ -17,26 +18,29 @@ pub(crate) struct Status<'a> {
     /// Where guestServers speak to.
     pub(crate) address: Option<SocketAddr>,
     /// Where the VIM's commands arrive.
-    pub(crate) http: Option<SocketAddr>,
+    pub(crate) http: SocketAddr,
     /// Where the maintenance system speaks to.
     pub(crate) maintenance: Option<SocketAddr>,
     pub(crate) vim: String,
-    pub(crate) outbox: Waiting,
+    pub(crate) outbox: Waiting<'a>,
     pub(crate) hosts: Vec<HostStatus>,
     pub(crate) instances: Vec<InstanceStatus>,
     pub(crate) metrics: &'a Metrics,
-    pub(crate) requests: serde_json::Value,
+    #[serde(rename = "http_requests")]
+    pub(crate) http_counts: &'a Counts,
 }
 
 /// What waits for the VIM.
 #[derive(Serialize)]
-pub(crate) struct Waiting {
+pub(crate) struct Waiting<'a> {
     /// Events that the VIM does not have yet.
     pub(crate) events: usize,
     /// Seconds since the oldest of them came.
     pub(crate) oldest_secs: Option<f64>,
+    /// Questions that it has not answered yet.
+    pub(crate) questions: usize,
     /// Why the last attempt failed; none since one succeeded.
-    pub(crate) last_failure: Option<String>,
+    pub(crate) last_failure: Option<&'a str>,
 }
 
 /// One host.

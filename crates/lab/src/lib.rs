@@ -6,6 +6,10 @@
 //! | [`guest`] | virtual machines by the thousand: QEMU's socket and the program inside |
 //! | [`vm`] | one real virtual machine |
 //! | [`controller`] | guestAgent, in the bytes of the C++ one |
+//! | [`server`] | guestServer, likewise |
+//! | [`vim`] | the orchestrator's event server, with its ways |
+//! | [`maintenance`] | mtcAgent, which knows the hosts |
+//! | [`relay`] | a network that loses, doubles and delays |
 //! | [`daemon`] | whatever starts and stops our daemons: the real binaries, watched |
 //! | [`wait`] | patience: conditions with a deadline instead of sleeps |
 
@@ -17,5 +21,6 @@ mod record;
 pub mod relay;
 pub mod wait;
 
+pub mod server;
 pub mod vim;
 pub mod vm;

@@ -49,9 +49,22 @@ fn the_command_line_wins_over_the_files() {
     let mtc = "[agent]\nhbs_to_mtc_event_port = 4\nmtc_to_guest_cmd_port = 5\n";
     let nfv = "[guest-rest-api]\nport=6\n";
     let args = [
-        "--agent-port", "0", "--listen", "127.0.0.1:0", "--server-port", "13",
-        "--mtc-event-port", "14", "--mtc-command-port", "0", "--vim", "http://127.0.0.2:16",
-        "--bind", "127.0.0.1", "--floating-ip", "127.0.0.3",
+        "--agent-port",
+        "0",
+        "--listen",
+        "127.0.0.1:0",
+        "--server-port",
+        "13",
+        "--mtc-event-port",
+        "14",
+        "--mtc-command-port",
+        "0",
+        "--vim",
+        "http://127.0.0.2:16",
+        "--bind",
+        "127.0.0.1",
+        "--floating-ip",
+        "127.0.0.3",
     ];
     let config = load_with(own, mtc, nfv, &args).unwrap().config;
     assert_eq!((config.agent_port, config.server_port), (0, 13));

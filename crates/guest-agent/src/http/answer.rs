@@ -87,11 +87,9 @@ impl Failure {
         match self {
             // The rest of the body is not read, so nothing can follow it.
             Self::TooLong | Self::TooSlow | Self::Broken => closing(response),
-            Self::Miss(_)
-            | Self::Stranger
-            | Self::NoBody
-            | Self::NoAnswer
-            | Self::Refused(_) => response,
+            Self::Miss(_) | Self::Stranger | Self::NoBody | Self::NoAnswer | Self::Refused(_) => {
+                response
+            }
         }
     }
 }

@@ -92,7 +92,11 @@ fn instance(target: Target<'_>, body: &[u8]) -> Result<Instance, Failure> {
     Ok((id, hostname.into(), services))
 }
 
-fn act(target: Target<'_>, body: &[u8], notification: NotificationType) -> Result<Command, Failure> {
+fn act(
+    target: Target<'_>,
+    body: &[u8],
+    notification: NotificationType,
+) -> Result<Command, Failure> {
     let instance = instance_id(target)?;
     let ActionBody { action, .. } = object(target, body, &["hostname", "action"])?;
     Ok(Command::Act { instance, action: action.into(), notification })

@@ -48,6 +48,17 @@ impl Round {
         let to = self.order.len() * (step + 1) / steps;
         self.order[from..to].to_vec()
     }
+
+    /// Exactly these hosts are in it, each where its place says.
+    #[cfg(test)]
+    pub(super) fn assert_covers(&self, hosts: &std::collections::HashSet<HostId>) {
+        assert_eq!(self.order.len(), hosts.len());
+        assert_eq!(self.places.len(), hosts.len());
+        for (place, host) in self.order.iter().enumerate() {
+            assert!(hosts.contains(host), "{host} is audited but unknown");
+            assert_eq!(self.places.get(host), Some(&place));
+        }
+    }
 }
 
 impl Inventory {

@@ -22,8 +22,8 @@ use heartbeat_proto::guest::{CorrectiveAction, EventType, NotificationType};
 use heartbeat_proto::vim::{AlarmState, EventKind, InstanceEvent};
 use heartbeat_proto::{HostId, InstanceId, MonotonicTime, TokenBucket};
 
-pub(crate) use commands::{Command, Outcome, Refusal};
 pub(crate) use audit::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT};
+pub(crate) use commands::{Command, Outcome, Refusal};
 pub(crate) use output::{Found, Note, Output, Question, Revision, Topic};
 
 use crate::status::{HostStatus, InstanceStatus};

@@ -161,7 +161,7 @@ mod tests {
             ("http://[::1]30002", "the port is missing"),
             ("http://:1", "\"\" is neither"),
             ("http://a b:1", "\"a b\" is neither"),
-            ("http://a\r\nX:1", "\"X:1\" is no port"),
+            ("http://a\r\nX:1", "is neither"),
             ("http://a\r\n:1", "is neither"),
             ("http://[127.0.0.1]:1", "is neither"),
             ("http://[fe80::1%eth0]:1", "is neither"),
@@ -177,9 +177,7 @@ mod tests {
             (&too_long, "is neither"),
         ] {
             let error = parse(text).unwrap_err().to_string();
-            // A port is looked at before the host.
-            let expected = if text.contains("\r\nX") { "X:1" } else { wrong };
-            assert!(error.contains(expected), "{text:?}: {error}");
+            assert!(error.contains(wrong), "{text:?}: {error}");
         }
     }
 }

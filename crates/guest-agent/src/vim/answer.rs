@@ -159,10 +159,7 @@ impl Answer {
                     return Err(BadAnswer::LongBody(self.max_body));
                 }
                 Framing::Chunked => self.unread = rest,
-                Framing::Length(_)
-                | Framing::Connection
-                | Framing::Complete
-                | Framing::Head => {
+                Framing::Length(_) | Framing::Connection | Framing::Complete | Framing::Head => {
                     self.unread = Vec::new();
                     self.body = rest;
                 }
@@ -207,10 +204,7 @@ impl Answer {
 }
 
 /// Where the body of an answer with this status and these headers ends.
-fn framing(
-    status: Option<u16>,
-    headers: &[httparse::Header<'_>],
-) -> Result<Framing, BadAnswer> {
+fn framing(status: Option<u16>, headers: &[httparse::Header<'_>]) -> Result<Framing, BadAnswer> {
     if matches!(status, Some(204 | 304)) {
         return Ok(Framing::Complete);
     }

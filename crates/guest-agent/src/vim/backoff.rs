@@ -61,7 +61,7 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
         assert_eq!(backoff.until(), Some(now + MAX_PAUSE));
-        assert!(backoff.pauses(now + MAX_PAUSE - Duration::from_nanos(1)));
+        assert!(backoff.pauses(now + (MAX_PAUSE - Duration::from_nanos(1))));
         assert!(!backoff.pauses(now + MAX_PAUSE));
         backoff.handle_success();
         assert!(!backoff.pauses(now));

@@ -92,14 +92,9 @@ pub(super) async fn exchange(
 
 /// Returns without an error when the answer is complete, or when the connection was closed without
 /// a byte after the whole request was sent.
-async fn converse(
-    vim: &VimAddress,
-    request: &Request,
-    answer: &mut Answer,
-) -> Result<(), Failure> {
+async fn converse(vim: &VimAddress, request: &Request, answer: &mut Answer) -> Result<(), Failure> {
     // Resolves a name in a thread aside, and tries all its addresses.
-    let stream =
-        TcpStream::connect((vim.host(), vim.port())).await.map_err(Failure::Connect)?;
+    let stream = TcpStream::connect((vim.host(), vim.port())).await.map_err(Failure::Connect)?;
     talk(stream, request, answer).await
 }
 

@@ -17,30 +17,15 @@ use crate::inventory::Question;
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The VIM has the event, so long after it was pushed.
-    Delivered {
-        event: InstanceEvent,
-        waited: Duration,
-    },
+    Delivered { event: InstanceEvent, waited: Duration },
     /// The VIM does not want the event; it was dropped.
-    Refused {
-        event: InstanceEvent,
-        refusal: Refusal,
-    },
+    Refused { event: InstanceEvent, refusal: Refusal },
     /// The VIM could not be told; it is tried again after this pause.
-    Failed {
-        failure: Failure,
-        pause: Duration,
-    },
+    Failed { failure: Failure, pause: Duration },
     /// The VIM answered.
-    Answered {
-        question: Question,
-        answer: VimAnswer,
-    },
+    Answered { question: Question, answer: VimAnswer },
     /// The VIM did not answer; the next audit asks again.
-    Unanswered {
-        question: Question,
-        why: Unanswered,
-    },
+    Unanswered { question: Question, why: Unanswered },
     /// Something was done that nobody wanted.
     Nothing,
 }
@@ -118,6 +103,7 @@ impl Dispatcher {
             }
             Done::Question(question, Ok(answer)) => {
                 self.questions.handle_answered();
+                self.outbox.handle_vim_seen();
                 Report::Answered { question, answer }
             }
             Done::Question(question, Err(why)) => {
@@ -126,7 +112,10 @@ impl Dispatcher {
                     Unanswered::Refused(_)
                     | Unanswered::Silent
                     | Unanswered::NotJson(_)
-                    | Unanswered::NotTheAnswer { .. } => self.questions.handle_answered(),
+                    | Unanswered::NotTheAnswer { .. } => {
+                        self.questions.handle_answered();
+                        self.outbox.handle_vim_seen();
+                    }
                 }
                 Report::Unanswered { question, why }
             }

@@ -196,6 +196,11 @@ impl Outbox {
         self.backoff.handle_failure(now)
     }
 
+    /// The VIM was seen to be there, though not by an event.
+    pub(super) fn handle_vim_seen(&mut self) {
+        self.backoff.handle_success();
+    }
+
     /// When [`poll_event`](Self::poll_event) has an event because time has passed.
     pub(crate) fn poll_timeout(&self) -> Option<MonotonicTime> {
         match self.in_flight {

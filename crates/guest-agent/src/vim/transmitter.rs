@@ -81,10 +81,7 @@ pub(crate) enum Unanswered {
     #[error("the answer is not JSON")]
     NotJson(#[source] serde_json::Error),
     #[error("the answer is JSON, but not {wanted}")]
-    NotTheAnswer {
-        wanted: &'static str,
-        source: serde_json::Error,
-    },
+    NotTheAnswer { wanted: &'static str, source: serde_json::Error },
 }
 
 /// Carries out jobs.

@@ -1,0 +1,149 @@
+//! Guests that mean harm, beside guests that do not (the issue, "It must show").
+
+use anyhow::{Context, Result};
+use end_to_end::host::{Host, beats};
+use end_to_end::raw::{self, RawChannel};
+use end_to_end::{SOON, id};
+use lab::guest::{Behaviour, Flood, Guest, What};
+use lab::wait::until;
+
+/// Everything that a lab guest can do to a host.
+fn hostile(n: u128) -> Behaviour {
+    match n % 8 {
+        0 => Behaviour::flooding(Flood::Responses),
+        1 => Behaviour::flooding(Flood::Inits),
+        2 => Behaviour::flooding(Flood::Garbage),
+        3 => Behaviour::flooding(Flood::Unsupported),
+        4 => Behaviour::flooding(Flood::EndlessLine),
+        5 => Behaviour { reads: false, ..Behaviour::flooding(Flood::Unsupported) },
+        6 => Behaviour { reads: false, ..Behaviour::flooding(Flood::Inits) },
+        _ => Behaviour::fragmenting(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_hostile_guests_cost_twenty_normal_ones_nothing() -> Result<()> {
+    const NORMAL: u128 = 20;
+    const HOSTILE: u128 = 50;
+    let host = Host::start().await?;
+    let mut normal = Vec::new();
+    for n in 1..=NORMAL {
+        normal.push(host.running(id(n), Behaviour::normal(), true).await?);
+    }
+    let (before, lines) = (host.daemon.rss_kib()?, host.daemon.stderr().lines().count());
+    // Nobody has asked for their faults to be reported, so every miss is a normal guest's.
+    let _hostile: Vec<Guest> = (101..=100 + HOSTILE)
+        .map(|n| host.guest(id(n), Behaviour { remembers: 0, ..hostile(n) }))
+        .collect::<Result<_>>()?;
+    for n in 101..=100 + HOSTILE {
+        host.instance("it is connected", id(n), |one| one["state"] != "disconnected").await?;
+    }
+    for guest in &normal {
+        beats(guest, 6).await?;
+    }
+    let status = host.daemon.status().await?;
+    let metric = |name: &str| status["metrics"][name].as_u64().context("no such metric");
+    // It did happen.
+    for name in
+        ["malformed_messages", "long_messages", "reads_put_off", "inits_refused", "late_responses"]
+    {
+        assert!(metric(name)? > 0, "no {name} in {status}");
+    }
+    assert!(metric("challenges_skipped")? + metric("messages_skipped")? > 0, "{status}");
+    // It did no harm.
+    assert_eq!(metric("misses")?, 0);
+    for n in 1..=NORMAL {
+        assert_eq!(host.told(id(n)), ["RUNNING"]);
+    }
+    for guest in &normal {
+        assert_eq!(guest.counters().connections, 1);
+    }
+    let grown = host.daemon.rss_kib()?.saturating_sub(before);
+    assert!(grown < 16 * 1024, "{grown} KiB more for {HOSTILE} guests");
+    let lines = host.daemon.stderr().lines().count() - lines;
+    // Some for each guest that comes, and a few a second for all that it gets wrong.
+    assert!(lines < 1000, "{lines} more lines of log");
+    Ok(())
+}
+
+/// A guest that says nothing but nonsense, as fast as it can, is answered at a rate.
+#[tokio::test]
+async fn refusals_are_held_to_a_rate() -> Result<()> {
+    let host = Host::start().await?;
+    let guest = host.guest(id(1), Behaviour::flooding(Flood::Unsupported))?;
+    host.counted_at_least("malformed_messages", 1000).await?;
+    let nacks = guest.counters().nacks;
+    assert!(nacks >= 1, "it is told at first");
+    assert!(nacks < 200, "{nacks} refusals for a thousand lines");
+    let log = host.daemon.stderr();
+    let lines = log.lines().filter(|line| line.contains("malformed message")).count();
+    assert!((1..100).contains(&lines), "{lines} lines");
+    Ok(())
+}
+
+/// The heartbeat goes on under its own flood: reading more slowly is not hanging up.
+#[tokio::test]
+async fn a_flood_is_slowed_down_and_not_cut_off() -> Result<()> {
+    let host = Host::start().await?;
+    let guest = host.guest(id(1), Behaviour::flooding(Flood::Garbage))?;
+    host.counted_at_least("reads_put_off", 5).await?;
+    assert_eq!(guest.counters().connections, 1);
+    guest.change(|behaviour| behaviour.flood = None).await?;
+    host.instance("it is heartbeating", id(1), |one| one["heartbeating"] == true).await?;
+    beats(&guest, 2).await?;
+    let said = |line: &str| line.contains("sends too much");
+    let line = host.daemon.wait_log("warning", SOON, said).await?;
+    assert!(line.text.contains("WARN"), "{line}");
+    Ok(())
+}
+
+/// One that never reads gets only what its channel takes, and the newest challenge when it reads again.
+#[tokio::test]
+async fn a_stalled_reader_is_not_written_to_without_end() -> Result<()> {
+    let host = Host::start().await?;
+    let channel = RawChannel::bind(&host.channel_dir(), id(1))?;
+    let mut guest = channel.accept().await?;
+    guest.init(&raw::init(1, 43, 600_000)).await?;
+    // Each of these is worth an answer of its own, and every init a challenge besides.
+    let mut sequence = 1;
+    while host.metric("challenges_skipped").await? + host.metric("messages_skipped").await? == 0 {
+        let bad = "\n{\"version\":3,\"revision\":1,\"msg_type\":\"x\",\"sequence\":1}\n".repeat(20);
+        guest.write(bad).await?;
+        sequence += 1;
+        guest.write(raw::init(sequence, 43, 600_000)).await?;
+        if sequence > 100_000 {
+            break;
+        }
+        // Answers are held to a rate, so filling the channel takes its time.
+        if host.metric("reads_put_off").await? > 20 {
+            break;
+        }
+    }
+    let other = host.guest(id(2), Behaviour::normal())?;
+    beats(&other, 2).await?;
+    drop(guest);
+    let mut again = channel.accept().await?;
+    let (_, number) = again.init(&raw::init(1, 44, 600_000)).await?;
+    again.write(raw::response(9, number)).await?;
+    host.event("RUNNING", id(1)).await?;
+    Ok(())
+}
+
+/// Hundreds of calls that a guest answers by hanging up cost the host nothing that adds up.
+#[tokio::test]
+async fn hanging_up_again_and_again_leaves_nothing_behind() -> Result<()> {
+    let host = Host::start().await?;
+    let guest = host.guest(id(1), Behaviour::silent())?;
+    let files = {
+        guest.wait_for("connection", SOON, |what| *what == What::Connected).await?;
+        host.daemon.open_files()?
+    };
+    for _ in 0..3 {
+        guest.kill().await?;
+        guest.start_again().await?;
+        guest.wait_for("connection", SOON, |what| *what == What::Connected).await?;
+    }
+    until("no file is left open", SOON, || host.daemon.open_files().is_ok_and(|now| now <= files))
+        .await?;
+    Ok(())
+}
