@@ -420,9 +420,22 @@ pub fn name_of(arrival: &Arrival) -> &'static str {
 ///
 /// It does not.
 pub async fn beats(guest: &Guest, count: u64) -> Result<()> {
-    let wanted = guest.counters().responses + count;
-    let what = format!("{} answered {count} more challenges", guest.instance());
-    until(&what, SOON + SOON, || guest.counters().responses >= wanted).await
+    all_beat([guest], count).await
+}
+
+/// Waits until each of the guests has answered so many further challenges.
+///
+/// # Errors
+///
+/// One does not.
+pub async fn all_beat<'a>(guests: impl IntoIterator<Item = &'a Guest>, count: u64) -> Result<()> {
+    let wanted = |guest: &'a Guest| (guest, guest.counters().responses + count);
+    let wanted: Vec<_> = guests.into_iter().map(wanted).collect();
+    for (guest, wanted) in wanted {
+        let what = format!("{} answered {count} more challenges", guest.instance());
+        until(&what, SOON + SOON, || guest.counters().responses >= wanted).await?;
+    }
+    Ok(())
 }
 
 /// Runs the daemon's binary to its end.

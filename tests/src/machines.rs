@@ -5,7 +5,7 @@
 //! kernels had to say.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
@@ -226,6 +226,20 @@ pub struct Counted {
     after: Value,
 }
 
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("counted were:")?;
+        for counter in self.after.as_object().into_iter().flatten().map(|(counter, _)| counter) {
+            match self.of(counter) {
+                Ok(0) => {}
+                Ok(count) => write!(f, " {count} {counter}")?,
+                Err(error) => write!(f, " {error}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Counted {
     /// How many of this.
     ///
@@ -244,8 +258,7 @@ impl Counted {
     /// There were some.
     pub fn ensure_none(&self, counters: &[&str]) -> Result<()> {
         for counter in counters {
-            let count = self.of(counter)?;
-            ensure!(count == 0, "{count} {counter} were counted");
+            ensure!(self.of(counter)? == 0, "{counter} should be none; {self}");
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use anyhow::Result;
-use end_to_end::host::{Host, Setup, beats};
+use end_to_end::host::{Host, Setup, all_beat, beats};
 use end_to_end::raw::RawChannel;
 use end_to_end::{SOON, id};
 use lab::guest::{Behaviour, Guest, What, socket_name};
@@ -23,9 +23,7 @@ async fn both_names_are_found_before_and_after_the_start() -> Result<()> {
     let host = host.ready().await?;
     guests.push(host.guest(id(3), Behaviour::normal())?);
     guests.push(host.guest(id(4), older())?);
-    for guest in &guests {
-        beats(guest, 2).await?;
-    }
+    all_beat(&guests, 2).await?;
     assert_eq!(host.instances().await?.len(), 4);
     assert_eq!(host.metric("connections").await?, 4);
     Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use end_to_end::host::{Host, Setup, beats};
+use end_to_end::host::{Host, Setup, all_beat, beats};
 use end_to_end::raw::{self, RawChannel};
 use end_to_end::{SOON, id};
 use heartbeat_proto::guest::{CorrectiveAction, HostMessage};
@@ -205,8 +205,8 @@ async fn guests_that_say_everything_in_pieces_or_twice_are_heartbeating_like_all
     for (n, behaviour) in behaviours.into_iter().enumerate() {
         guests.push(host.running(id(n as u128), behaviour.every(INTERVAL), true).await?);
     }
+    all_beat(&guests, 4).await?;
     for guest in &guests {
-        beats(guest, 4).await?;
         until("it is not told off", SOON, || guest.counters().nacks == 0).await?;
     }
     assert_eq!(host.metric("losses").await?, 0);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use end_to_end::host::{Host, Setup, beats};
+use end_to_end::host::{Host, Setup, all_beat, beats};
 use end_to_end::{SOON, id};
 use lab::guest::{Behaviour, Guest};
 use lab::wait::until;
@@ -67,9 +67,7 @@ async fn time_that_the_daemon_lost_is_not_held_against_the_guests() -> Result<()
         host.freeze().await?;
         beats(&clock, 5).await?;
         host.thaw()?;
-        for guest in &guests {
-            beats(guest, 2).await?;
-        }
+        all_beat(&guests, 2).await?;
         assert!(host.metric("late_timers").await? > late);
         assert_eq!(host.metric("misses").await?, misses, "it was not the guests");
     }

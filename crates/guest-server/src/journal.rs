@@ -24,6 +24,8 @@ struct Limits {
     votes: RateLimit,
     /// What guests get wrong.
     complaints: RateLimit,
+    /// Guests that send too much: what makes them so noisy must not drown this.
+    floods: RateLimit,
     /// Datagrams that are wrong.
     datagrams: RateLimit,
     /// Time that this process lost.
@@ -48,6 +50,7 @@ impl Default for Journal {
                 losses: RateLimit::new(2000, Duration::from_millis(20)),
                 votes: RateLimit::new(200, Duration::from_millis(100)),
                 complaints: RateLimit::new(20, Duration::from_secs(1)),
+                floods: RateLimit::new(20, Duration::from_secs(1)),
                 datagrams: RateLimit::new(20, Duration::from_secs(1)),
                 lost_time: RateLimit::new(5, Duration::from_secs(2)),
                 connections: RateLimit::new(200, Duration::from_millis(200)),
@@ -112,7 +115,7 @@ impl Journal {
     /// Reading from a guest was put off.
     pub(crate) fn put_off(&self, instance: InstanceId, name: &str) {
         self.metrics.reads_put_off.increment();
-        line!(self, complaints, warn, %instance, name, "guest sends too much: reading more slowly");
+        line!(self, floods, warn, %instance, name, "guest sends too much: reading more slowly");
     }
 
     /// A datagram was thrown away.

@@ -5,6 +5,7 @@
 //! A thread of its own serves, so that it is as slow as it is told to be and no slower. It ends with the [`Vim`].
 
 mod answer;
+mod commander;
 mod request;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::record::Record;
 
+pub use self::commander::{Commander, Reply};
 pub use self::request::VimRequest;
 
 /// Requests that are remembered; of more, the oldest go.

@@ -36,9 +36,24 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
 
 /// Builds a binary in release mode and returns its path.
 pub(crate) fn release_binary(package: &str, binary: &str) -> Result<PathBuf> {
-    let mut command = cargo(&["build", "--release", "--package", package]);
-    run(&format!("building {binary} (release)"), command.args(["--bin", binary]))?;
-    let path = target_dir().join("release").join(binary);
-    ensure!(path.is_file(), "{} was not built", path.display());
-    Ok(path)
+    release_binaries([(package, binary)]).map(|[path]| path)
+}
+
+/// Builds binaries, each given with its package, in release mode, and returns their paths.
+pub(crate) fn release_binaries<const N: usize>(
+    binaries: [(&str, &str); N],
+) -> Result<[PathBuf; N]> {
+    let mut command = cargo(&["build", "--release"]);
+    for (package, binary) in binaries {
+        command.args(["--package", package, "--bin", binary]);
+    }
+    let names = binaries.map(|(_, binary)| binary).join(" and ");
+    run(&format!("building {names} (release)"), &mut command)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), |dir| workspace().join(dir));
+    let paths = binaries.map(|(_, binary)| target.join("release").join(binary));
+    for path in &paths {
+        ensure!(path.is_file(), "{} was not built", path.display());
+    }
+    Ok(paths)
 }

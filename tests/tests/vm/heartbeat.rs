@@ -151,7 +151,7 @@ async fn a_vote_is_rejected_by_a_real_guest_with_its_reason() -> Result<()> {
         let event = next_event(host).await?;
         ensure!(event == ServerEvent::VoteNotify(INSTANCE, complete), "{event:?}");
         let counted = counted(host).await?;
-        ensure!(counted.of("votes_answered")? == 2, "{counted:?}");
+        ensure!(counted.of("votes_answered")? == 2, "{counted}");
         counted.ensure_none(&["votes_unanswered", "votes_unexpected"])
     })
     .await

@@ -47,9 +47,9 @@ async fn a_program_restarted_in_the_middle_of_a_line_goes_on_heartbeating() -> R
         }
         same_connection(host).await?;
         let counted = counted(host).await?;
-        // Each half line is one, whether the next program's first newline ends it or its death does.
-        ensure!(counted.of("malformed_messages")? == TIMES, "{counted:?}");
-        ensure!(counted.of("inits")? == 1 + TIMES, "{counted:?}");
+        // Each half line is one: the next program's first newline ends it.
+        ensure!(counted.of("malformed_messages")? == TIMES, "{counted}");
+        ensure!(counted.of("inits")? == 1 + TIMES, "{counted}");
         // No storm follows: the guest is neither told off for it time and again, nor does it start over.
         let meanwhile = heartbeats(host, 3).await?;
         meanwhile.ensure_none(&["malformed_messages", "inits", "misses", "wrong_numbers"])
@@ -150,7 +150,7 @@ async fn same_connection(host: &Host) -> Result<()> {
 async fn late_answers(host: &Host) -> Result<()> {
     let counted = counted(host).await?;
     let waited = 1 + THRESHOLD;
-    ensure!(counted.of("late_responses")? >= waited, "{counted:?}");
-    ensure!(counted.of("losses")? == 1, "{counted:?}");
+    ensure!(counted.of("late_responses")? >= waited, "{counted}");
+    ensure!(counted.of("losses")? == 1, "{counted}");
     Ok(())
 }

@@ -90,8 +90,8 @@ pub(crate) struct Counts {
     pub(crate) connections_idle: Counter,
     /// Connections closed because a header came too slowly or an answer was not taken.
     pub(crate) connections_late: Counter,
-    /// Connections that ended with what is no HTTP or too long a header (400, 414, 431), or
-    /// in the middle of a request.
+    /// Connections that ended with what is no HTTP or too long a header (400, 431), or in
+    /// the middle of a request.
     pub(crate) connections_broken: Counter,
     /// Connections that could not be accepted.
     pub(crate) accept_failures: Counter,

@@ -63,7 +63,7 @@ fn host(method: &Method) -> Result<Route, Miss> {
         Method::DELETE => Ok(Route::DeleteHost),
         // Known so that it is refused as what it is: a switch that does not say which way.
         Method::PUT => Ok(Route::SwitchHostBare),
-        _ => Err(Miss::Method("DELETE, GET, POST")),
+        _ => Err(Miss::Method("DELETE, GET, POST, PUT")),
     }
 }
 

@@ -33,7 +33,8 @@ impl Inventory {
             self.out.note(refused("its ip is no IP address"));
             return;
         };
-        if ip.is_unspecified() || ip.is_multicast() {
+        let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        if ip.is_unspecified() || ip.is_multicast() || broadcast {
             self.out.note(refused("its ip is no address of a host"));
             return;
         }

@@ -134,9 +134,9 @@ async fn wrong_methods_and_unknown_paths() {
     let server = Server::start(Limits::default()).await;
     let instance = |rest| instance_path(INSTANCE, rest);
     for (method, path, allowed) in [
-        ("PATCH", host_path(""), "delete, get, post"),
-        ("HEAD", host_path(""), "delete, get, post"),
-        ("OPTIONS", host_path(""), "delete, get, post"),
+        ("PATCH", host_path(""), "delete, get, post, put"),
+        ("HEAD", host_path(""), "delete, get, post, put"),
+        ("OPTIONS", host_path(""), "delete, get, post, put"),
         ("POST", host_path("/enable"), "get, put"),
         ("DELETE", host_path("/disable"), "get, put"),
         ("PUT", instance(""), "delete, get, patch, post"),
