@@ -67,6 +67,21 @@ pub struct Options {
     pub log_level: Option<LogLevel>,
 }
 
+impl Options {
+    /// This host's name: the one asked for, else the system's.
+    ///
+    /// # Errors
+    ///
+    /// The system has none.
+    pub fn hostname(&self) -> Result<String, Failure> {
+        match &self.hostname {
+            Some(name) => Ok(name.clone()),
+            None => crate::hostname()
+                .map_err(|error| Failure::environment(format!("no host name: {error}"))),
+        }
+    }
+}
+
 /// The longest name of a host, in bytes.
 const MAX_HOST_NAME: usize = 253;
 

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
+use daemon_kit::program::Checked;
 use daemon_kit::{Failure, LogLevel};
 
 use crate::cli::Cli;
@@ -60,17 +61,8 @@ pub(crate) struct Config {
     pub(crate) log_level: LogLevel,
 }
 
-/// A configuration and what its reader should be told.
-pub(crate) struct Loaded {
-    pub(crate) config: Config,
-    /// One line for each thing that is odd but no error.
-    pub(crate) warnings: Vec<String>,
-    /// One line for each default file that is not there.
-    pub(crate) notices: Vec<String>,
-}
-
 /// Reads and checks the whole configuration.
-pub(crate) fn load(cli: &Cli) -> Result<Loaded, Failure> {
+pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
     let common = &cli.common;
     let own = Sources::read(common.config.as_deref(), DEFAULT_CONFIG, KNOWN)?;
     // The other files are somebody else's: what they hold besides is not ours to judge.
@@ -93,11 +85,7 @@ pub(crate) fn load(cli: &Cli) -> Result<Loaded, Failure> {
             Some(port) => port,
             None => own.port("client", "rx_port", 1, SERVER_PORT)?,
         },
-        hostname: match &common.hostname {
-            Some(name) => name.clone(),
-            None => daemon_kit::hostname()
-                .map_err(|error| Failure::environment(format!("no host name: {error}")))?,
-        },
+        hostname: common.hostname()?,
         listen: cli.listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), command_port)),
         vim: match &cli.vim {
             Some(vim) => vim.clone(),
@@ -118,7 +106,7 @@ pub(crate) fn load(cli: &Cli) -> Result<Loaded, Failure> {
     };
     let notices = [own.notice, mtc.notice, nfv.notice].into_iter().flatten().collect();
     let warnings = own.warnings.into_iter().chain(bind_warning).collect();
-    Ok(Loaded { config, warnings, notices })
+    Ok(Checked { log_level: config.log_level, config, warnings, notices })
 }
 
 /// `[guest-rest-api] host` and `port` of the VIM's own file.

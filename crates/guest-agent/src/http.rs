@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 use crate::inventory::{Command, Outcome, Refusal};
 
 pub(crate) use counts::Counts;
-pub(crate) use server::{Listener, bind};
+pub(crate) use server::bind;
 
 /// The longest body, in bytes; a longer one is 413.
 const MAX_BODY: usize = 64 * 1024;

@@ -17,8 +17,7 @@ mod vim;
 
 use std::process::ExitCode;
 
-use daemon_kit::Failure;
-use daemon_kit::program::{self, Checked};
+use daemon_kit::program;
 
 use cli::Cli;
 use daemon::Daemon;
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
     program::main(
         NAME,
         |cli: &Cli| &cli.common,
-        check,
+        config::load,
         async |cli, config, log| {
             if let Some(daemon) = Daemon::start(cli, config, log).await? {
                 daemon.run().await;
@@ -38,14 +37,4 @@ fn main() -> ExitCode {
             Ok(())
         },
     )
-}
-
-fn check(cli: &Cli) -> Result<Checked<config::Config>, Failure> {
-    let loaded = config::load(cli)?;
-    Ok(Checked {
-        log_level: loaded.config.log_level,
-        config: loaded.config,
-        warnings: loaded.warnings,
-        notices: loaded.notices,
-    })
 }

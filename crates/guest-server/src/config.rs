@@ -1,35 +1,28 @@
 //! From command line and file to a checked configuration, before anything is bound.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_kit::{Failure, IniError, IniFile, LogLevel, describe, platform};
+use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
+use daemon_kit::program::Checked;
+use daemon_kit::{Failure, LogLevel};
 use heartbeat_proto::session::Settings;
 
-use crate::cli::{Cli, DEFAULT_CONFIG};
+use crate::cli::Cli;
 
-/// Where the platform writes down which interface is the management interface.
-const PLATFORM_CONF: &str = "/etc/platform/platform.conf";
+/// Where the configuration is looked for unless `--config` says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/mtc/guestServer.ini";
 
-/// The port that guestAgent listens on.
-const AGENT_PORT: u16 = 2401;
-
-/// The port that guestServer listens on.
-const SERVER_PORT: u16 = 2411;
-
-/// Keys that mean something.
+/// Keys that mean something, and those of the C++ daemons' files that mean nothing here and deserve
+/// no warning for it.
 const KNOWN: &[(&str, &str)] = &[
     ("agent", "rx_port"),
     ("client", "rx_port"),
     ("client", "hbs_failure_threshold"),
     ("client", "hbs_pulse_period"),
     ("log", "level"),
-];
-
-/// Keys of the C++ daemons' files that mean nothing here, and deserve no warning for it.
-const FORMER: &[(&str, &str)] = &[
     ("agent", "vim_cmd_port"),
     ("agent", "hbs_failure_threshold"),
     ("timeouts", "start_delay"),
@@ -57,115 +50,47 @@ pub(crate) struct Config {
     pub(crate) reloadable: Reloadable,
 }
 
-/// A configuration and what its reader should be told.
-pub(crate) struct Loaded {
-    pub(crate) config: Config,
-    /// One line for each thing that is odd but no error.
-    pub(crate) warnings: Vec<String>,
-    /// The notice about a default file that is not there.
-    pub(crate) notice: Option<String>,
-}
-
 /// Reads and checks the whole configuration.
-pub(crate) fn load(cli: &Cli) -> Result<Loaded, Failure> {
-    let path = cli.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-    let usage = |error: IniError| Failure::usage(describe(&error));
-    let file = IniFile::load(path, cli.config.is_some()).map_err(usage)?;
-    let mut warnings = Vec::new();
-    let notice = match &file {
-        Some(file) => {
-            warnings.extend(odd_keys(file));
-            None
-        }
-        None => Some(format!("{} does not exist: built-in defaults", path.display())),
-    };
-    let (bind, warning) = bind_address(cli.bind);
-    warnings.extend(warning);
-    let ports = Ports::read(file.as_ref()).map_err(usage)?;
+pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
+    let common = &cli.common;
+    let file = Sources::read(common.config.as_deref(), DEFAULT_CONFIG, KNOWN)?;
+    let (bind, bind_warning) = bind_address(common.bind);
+    let log_level = file.log_level(common.log_level)?;
     let config = Config {
-        run_dir: cli.run_dir.clone(),
+        run_dir: common.run_dir.clone(),
         bind,
-        agent_port: cli.agent_port.unwrap_or(ports.agent),
-        server_port: cli.server_port.unwrap_or(ports.server),
-        hostname: match &cli.hostname {
-            Some(name) => name.clone(),
-            None => daemon_kit::hostname()
-                .map_err(|error| Failure::environment(format!("no host name: {error}")))?,
+        agent_port: match common.agent_port {
+            Some(0) => {
+                return Err(Failure::usage("--agent-port 0: expected a port from 1 to 65535"));
+            }
+            Some(port) => port,
+            None => file.port("agent", "rx_port", 1, AGENT_PORT)?,
         },
+        server_port: match common.server_port {
+            Some(port) => port,
+            None => file.port("client", "rx_port", 0, SERVER_PORT)?,
+        },
+        hostname: common.hostname()?,
         channel_dir: cli.channel_dir.clone(),
         controller: cli.controller.clone(),
-        wait_for: cli.wait_for.clone(),
-        reloadable: reloadable(file.as_ref(), cli.log_level).map_err(usage)?,
+        wait_for: common.wait_for.clone(),
+        reloadable: Reloadable { settings: settings(&file)?, log_level },
     };
-    Ok(Loaded { config, warnings, notice })
+    Ok(Checked {
+        config,
+        log_level,
+        warnings: file.warnings.into_iter().chain(bind_warning).collect(),
+        notices: file.notice.into_iter().collect(),
+    })
 }
 
-struct Ports {
-    agent: u16,
-    server: u16,
-}
-
-impl Ports {
-    fn read(file: Option<&IniFile>) -> Result<Self, IniError> {
-        let port = |section, lowest: u16, default| {
-            let range = u64::from(lowest)..=u64::from(u16::MAX);
-            let number = file.map(|file| file.number(section, "rx_port", range)).transpose()?;
-            Ok::<_, IniError>(
-                number.flatten().and_then(|number| u16::try_from(number).ok()).unwrap_or(default),
-            )
-        };
-        Ok(Self { agent: port("agent", 1, AGENT_PORT)?, server: port("client", 0, SERVER_PORT)? })
-    }
-}
-
-fn reloadable(file: Option<&IniFile>, cli_level: Option<LogLevel>) -> Result<Reloadable, IniError> {
-    let mut settings = Settings::default();
-    let mut log_level = LogLevel::default();
-    if let Some(file) = file {
-        if let Some(threshold) = file.number("client", "hbs_failure_threshold", 1..=100)? {
-            settings.failure_threshold = u32::try_from(threshold).unwrap_or(u32::MAX);
-        }
-        if let Some(millis) = file.number("client", "hbs_pulse_period", 10..=60_000)? {
-            settings.pulse_floor = Duration::from_millis(millis);
-        }
-        let levels = "error, warn, info, debug or trace";
-        if let Some(level) = file.parsed("log", "level", levels)? {
-            log_level = level;
-        }
-    }
-    Ok(Reloadable { settings, log_level: cli_level.unwrap_or(log_level) })
-}
-
-fn odd_keys(file: &IniFile) -> Vec<String> {
-    let known: Vec<_> = KNOWN.iter().chain(FORMER).copied().collect();
-    let path = file.path().display();
-    let unknown = file
-        .unknown(&known)
-        .map(|(section, key)| format!("{path}: [{section}] {key}: unknown key, ignored"));
-    let doubled = file.duplicates().map(|(section, key)| {
-        format!("{path}: [{section}] {key} is there more than once: the last one counts")
-    });
-    unknown.chain(doubled).collect()
-}
-
-/// The address for datagrams, and a warning when the platform names one that is not there.
-fn bind_address(asked: Option<IpAddr>) -> (IpAddr, Option<String>) {
-    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    if let Some(address) = asked {
-        return (address, None);
-    }
-    let found = platform::management_interface(Path::new(PLATFORM_CONF)).and_then(|name| {
-        let Some(name) = name else { return Ok(None) };
-        Ok(Some((platform::interface_address(&name)?, name)))
-    });
-    match found {
-        Ok(None) => (any, None),
-        Ok(Some((Some(address), _))) => (address, None),
-        Ok(Some((None, name))) => {
-            (any, Some(format!("management interface {name} has no address: bound to any")))
-        }
-        Err(error) => (any, Some(format!("cannot read {PLATFORM_CONF}: {error}: bound to any"))),
-    }
+fn settings(file: &Sources) -> Result<Settings, Failure> {
+    let threshold = file.number("client", "hbs_failure_threshold", 1..=100, 1)?;
+    let millis = file.number("client", "hbs_pulse_period", 10..=60_000, 400)?;
+    Ok(Settings {
+        pulse_floor: Duration::from_millis(millis),
+        failure_threshold: u32::try_from(threshold).unwrap_or(u32::MAX),
+    })
 }
 
 impl Config {

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
 
@@ -49,6 +49,8 @@ pub(crate) enum Rejected {
 pub(crate) struct Incoming {
     pub(crate) from: SocketAddr,
     pub(crate) command: Result<AgentCommand, Rejected>,
+    /// Who commands from now on, if that has changed.
+    pub(crate) new_commander: Option<IpAddr>,
 }
 
 /// Who is written to.
@@ -79,7 +81,7 @@ pub(crate) struct Controller {
 }
 
 /// What may happen at the controller's side.
-pub(crate) enum Happened {
+pub(crate) enum Occurred {
     /// A datagram came in.
     Received(Incoming),
     /// It is time to say MONITOR_READY.
@@ -133,13 +135,13 @@ impl Controller {
     }
 
     /// Waits for something to happen. May be dropped while it waits.
-    pub(crate) async fn next(&mut self) -> Happened {
+    pub(crate) async fn next(&mut self) -> Occurred {
         loop {
             let ready_at = self.ready_at;
             tokio::select! {
                 biased;
                 received = self.socket.recv_from(&mut *self.room) => match received {
-                    Ok((len, from)) => return Happened::Received(self.decode(len, from)),
+                    Ok((len, from)) => return Occurred::Received(self.decode(len, from)),
                     // The answer to something we sent: nobody listens there. Not about this socket.
                     Err(error) => debug!(%error, "UDP error"),
                 },
@@ -148,14 +150,14 @@ impl Controller {
                         let first = self.peer == Peer::Unknown;
                         self.peer = Peer::Named(address);
                         if first {
-                            return Happened::ReadyDue;
+                            return Occurred::ReadyDue;
                         }
                     }
                 }
                 () = async { match ready_at {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
-                } } => return Happened::ReadyDue,
+                } } => return Occurred::ReadyDue,
             }
         }
     }
@@ -167,20 +169,17 @@ impl Controller {
                 Signature::MaintenanceCommand | Signature::None => Err(Rejected::Unsigned),
             }
         });
-        if command.is_ok() {
-            self.commanded(from);
-        }
-        Incoming { from, command }
+        let new_commander = if command.is_ok() { self.commanded(from) } else { None };
+        Incoming { from, command, new_commander }
     }
 
-    fn commanded(&mut self, mut from: SocketAddr) {
+    /// A valid command came; says who commands from now on, if that has changed.
+    fn commanded(&mut self, mut from: SocketAddr) -> Option<IpAddr> {
         // It listens on its own port, whichever it sent from.
         from.set_port(self.agent_port);
-        if self.peer != Peer::Commanded(from) {
-            info!(address = %from.ip(), "commanded by this controller from now on");
-            self.peer = Peer::Commanded(from);
-        }
         self.ready_at = None;
+        let before = std::mem::replace(&mut self.peer, Peer::Commanded(from));
+        (before != self.peer).then(|| from.ip())
     }
 
     /// Says MONITOR_READY, and looks up the controller's name anew: it may have moved.

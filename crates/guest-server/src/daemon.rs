@@ -10,16 +10,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use daemon_kit::{
-    ControlRequest, ControlSocket, Failure, HealthFile, LogHandle, Pidfile, Signal, Signals,
-    Supervisor, describe, raise_open_files, wait_for_files,
-};
+use daemon_kit::{ControlRequest, Failure, Happened, LogHandle, Service, describe};
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::{AgentCommand, ServerEvent};
 use heartbeat_proto::guest::NotificationType;
 use heartbeat_proto::session::Report;
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
 use crate::NAME;
@@ -27,17 +23,17 @@ use crate::channel::{Common, UPDATES_DEPTH, Update};
 use crate::cli::Cli;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::controller::{Controller, Happened, Incoming, Rejected};
+use crate::controller::{Controller, Incoming, Occurred, Rejected};
 use crate::instances::{Instances, NoAction};
 use crate::journal::Journal;
 use crate::status::{Controlled, Status};
 use crate::watch::{Sighting, Watcher};
 
-/// How often it is looked for a file that is waited for before the start.
-const WAIT_FOR_PERIOD: std::time::Duration = std::time::Duration::from_millis(500);
-
 /// How long the first scan may hold up the start: a supervisor gives up on one that takes a second.
 const FIRST_SCAN: std::time::Duration = std::time::Duration::from_millis(400);
+
+/// What the supervisor shows.
+const STATUS: &str = "watching the channel directory";
 
 /// Instances told of in one turn of the loop while a query is answered.
 const QUERY_BATCH: usize = 32;
@@ -53,12 +49,7 @@ pub(crate) struct Daemon {
     query: Query,
     updates: mpsc::Receiver<Update>,
     sightings: mpsc::Receiver<Sighting>,
-    requests: mpsc::Receiver<ControlRequest>,
-    signals: Signals,
-    supervisor: Supervisor,
-    watchdog: Option<Interval>,
-    health: HealthFile,
-    pidfile: Pidfile,
+    service: Service,
 }
 
 /// The answer to QRY_INST, one instance after the other.
@@ -79,12 +70,6 @@ impl Query {
     }
 }
 
-/// What the loop does next.
-enum Turn {
-    Continue,
-    Stop,
-}
-
 impl Daemon {
     /// Takes everything the daemon needs of the machine, and returns when it is ready; `None` when
     /// it was told to stop before that.
@@ -93,24 +78,11 @@ impl Daemon {
         config: Config,
         log: LogHandle,
     ) -> Result<Option<Self>, Failure> {
-        let mut signals = Signals::install()
-            .map_err(|error| Failure::environment(format!("cannot handle signals: {error}")))?;
-        tokio::select! {
-            () = wait_for_files(&config.wait_for, WAIT_FOR_PERIOD) => {}
-            () = async { while signals.recv().await != Signal::Terminate {} } => return Ok(None),
-        }
-        let run_file = |ending: &str| config.run_dir.join(format!("{NAME}.{ending}"));
-        let pidfile = Pidfile::acquire(&run_file("pid"))
-            .map_err(|error| Failure::environment(describe(&error)))?;
-        match raise_open_files() {
-            Ok(limit) => debug!(limit, "open files"),
-            Err(error) => warn!(%error, "cannot raise the limit of open files"),
-        }
+        let Some(service) = Service::start(NAME, &config.run_dir, &config.wait_for).await? else {
+            return Ok(None);
+        };
         check_channel_dir(&config)?;
         let controller = bind(&config)?;
-        let requests = ControlSocket::bind(&run_file("sock"))
-            .map_err(|error| Failure::environment(describe(&error)))?
-            .spawn();
         let (updates_sender, updates) = mpsc::channel(UPDATES_DEPTH);
         let common = Arc::new(Common {
             channel_dir: config.channel_dir.clone(),
@@ -118,27 +90,17 @@ impl Daemon {
             journal: Journal::default(),
             updates: updates_sender,
         });
-        let supervisor = Supervisor::from_env();
         let mut daemon = Self {
             instances: Instances::new(common.clone(), config.reloadable.settings),
             controller,
             query: Query::default(),
             updates,
             sightings: Watcher::spawn(config.channel_dir.clone()),
-            requests,
-            signals,
-            watchdog: supervisor.watchdog_interval().map(|period| {
-                let mut pings = interval(period);
-                pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                pings
-            }),
-            supervisor,
-            health: HealthFile::new(run_file("info")),
-            pidfile,
             cli,
             config,
             log,
             common,
+            service,
         };
         daemon.first_scan().await;
         daemon.ready();
@@ -166,7 +128,7 @@ impl Daemon {
             instances,
             "ready"
         );
-        self.supervisor.ready("watching the channel directory");
+        self.service.ready(STATUS);
         self.write_health();
     }
 
@@ -174,74 +136,33 @@ impl Daemon {
     pub(crate) async fn run(mut self) {
         loop {
             let more_to_tell = !self.query.waiting.is_empty();
-            let turn = tokio::select! {
-                signal = self.signals.recv() => self.handle_signal(signal),
-                happened = self.controller.next() => {
-                    match happened {
-                        Happened::Received(incoming) => self.handle_datagram(incoming),
-                        Happened::ReadyDue => {
-                            self.controller.announce(&self.common.journal.metrics).await;
-                        }
+            tokio::select! {
+                happened = self.service.next() => match happened {
+                    Happened::Stop => break,
+                    Happened::Reload => self.reload(),
+                    Happened::Health => self.write_health(),
+                    Happened::Request(request) => self.handle_request(request),
+                },
+                occurred = self.controller.next() => match occurred {
+                    Occurred::Received(incoming) => self.handle_datagram(incoming),
+                    Occurred::ReadyDue => {
+                        self.controller.announce(&self.common.journal.metrics).await;
                     }
-                    Turn::Continue
-                }
-                Some(update) = self.updates.recv() => {
-                    self.handle_update(update).await;
-                    Turn::Continue
-                }
-                Some(sighting) = self.sightings.recv() => {
-                    self.instances.handle_sighting(sighting);
-                    Turn::Continue
-                }
-                Some(request) = self.requests.recv() => {
-                    self.handle_request(request);
-                    Turn::Continue
-                }
-                () = tick(&mut self.watchdog) => {
-                    self.supervisor.watchdog_ping();
-                    Turn::Continue
-                }
-                () = tokio::task::yield_now(), if more_to_tell => {
-                    self.answer_query().await;
-                    Turn::Continue
-                }
-            };
-            if matches!(turn, Turn::Stop) {
-                break;
+                },
+                Some(update) = self.updates.recv() => self.handle_update(update).await,
+                Some(sighting) = self.sightings.recv() => self.instances.handle_sighting(sighting),
+                () = tokio::task::yield_now(), if more_to_tell => self.answer_query().await,
             }
         }
-        self.stop();
-    }
-
-    fn stop(self) {
-        info!("stopping");
-        self.supervisor.stopping();
-        if let Err(error) = self.health.remove() {
-            warn!(%error, "cannot remove the health file");
-        }
-        if let Err(error) = self.pidfile.remove() {
-            warn!(%error, "cannot remove the pidfile");
-        }
-    }
-
-    fn handle_signal(&mut self, signal: Signal) -> Turn {
-        match signal {
-            Signal::Terminate => return Turn::Stop,
-            Signal::Reload => self.reload(),
-            Signal::Health => self.write_health(),
-        }
-        Turn::Continue
+        self.service.stop();
     }
 
     fn write_health(&self) {
         let count = self.instances.ids().count();
-        if let Err(error) = self.health.write(&format!("instances: {count}\n")) {
-            error!(%error, "cannot write the health file");
-        }
+        self.service.write_health(&format!("instances: {count}\n"));
     }
 
     fn reload(&mut self) {
-        self.supervisor.reloading();
         match config::load(&self.cli) {
             Err(failure) => error!(%failure, "configuration not reloaded: the former one stays"),
             Ok(loaded) => {
@@ -266,12 +187,15 @@ impl Daemon {
                 );
             }
         }
-        self.supervisor.ready("watching the channel directory");
+        self.service.reloaded(STATUS);
     }
 
     fn handle_datagram(&mut self, incoming: Incoming) {
         let journal = &self.common.journal;
         journal.metrics.datagrams_received.increment();
+        if let Some(commander) = incoming.new_commander {
+            journal.commanded(commander);
+        }
         match incoming.command {
             Ok(command) => self.handle_command(command),
             Err(rejected) => {
@@ -292,7 +216,7 @@ impl Daemon {
         match command {
             AgentCommand::ModHost { host, reporting } => {
                 if self.instances.host_reporting() != reporting {
-                    info!(%host, reporting, "fault reporting of this host changed");
+                    self.common.journal.host_reporting(host, reporting);
                 }
                 self.instances.set_host_reporting(reporting);
             }
@@ -385,14 +309,6 @@ impl Daemon {
             }
             _ => request.refuse("unknown request: expected status"),
         }
-    }
-}
-
-/// The next ping of the watchdog; never, if nobody waits for one.
-async fn tick(watchdog: &mut Option<Interval>) {
-    match watchdog {
-        Some(pings) => drop(pings.tick().await),
-        None => std::future::pending().await,
     }
 }
 

@@ -6,10 +6,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use daemon_kit::RateLimit;
-use heartbeat_proto::InstanceId;
+use daemon_kit::{RateLimit, limited};
 use heartbeat_proto::session::{ConcludedBy, Note};
-use tracing::{debug, info, warn};
+use heartbeat_proto::{HostId, InstanceId};
+use tracing::debug;
 
 use crate::metrics::Metrics;
 
@@ -59,13 +59,10 @@ impl Default for Journal {
     }
 }
 
-/// One line, if its rate allows; `left_out` is only there when lines were.
+/// One line, if its rate allows.
 macro_rules! line {
     ($journal:expr, $limit:ident, $level:ident, $($rest:tt)+) => {
-        if let Some(left_out) = $journal.allow(|limits| &mut limits.$limit) {
-            let left_out = (left_out > 0).then_some(left_out);
-            $level!(left_out, $($rest)+);
-        }
+        limited!($journal.allow(|limits| &mut limits.$limit), $level, $($rest)+)
     };
 }
 
@@ -116,6 +113,16 @@ impl Journal {
     pub(crate) fn put_off(&self, instance: InstanceId, name: &str) {
         self.metrics.reads_put_off.increment();
         line!(self, floods, warn, %instance, name, "guest sends too much: reading more slowly");
+    }
+
+    /// Somebody else commands from now on.
+    pub(crate) fn commanded(&self, address: std::net::IpAddr) {
+        line!(self, changes, info, %address, "commanded by this controller from now on");
+    }
+
+    /// The controller switched the reporting of the whole host.
+    pub(crate) fn host_reporting(&self, host: HostId, reporting: bool) {
+        line!(self, changes, info, %host, reporting, "fault reporting of this host changed");
     }
 
     /// A datagram was thrown away.

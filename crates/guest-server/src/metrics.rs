@@ -1,104 +1,71 @@
 //! What is counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use daemon_kit::metrics::Counter;
+use serde::Serialize;
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    pub(crate) fn increment(&self) {
-        self.add(1);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-macro_rules! metrics {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// Every counter of the daemon; each starts at zero with it.
-        #[derive(Debug, Default)]
-        pub(crate) struct Metrics { $($(#[$doc])* pub(crate) $name: Counter),+ }
-
-        impl Serialize for Metrics {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut map = serializer.serialize_map(None)?;
-                $(map.serialize_entry(stringify!($name), &self.$name.get())?;)+
-                map.end()
-            }
-        }
-    };
-}
-
-metrics! {
+/// Every counter of the daemon; each starts at zero with it.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Metrics {
     /// Connections made to channels.
-    connections,
+    pub(crate) connections: Counter,
     /// Attempts to connect that failed.
-    connection_failures,
+    pub(crate) connection_failures: Counter,
     /// Challenges written.
-    challenges,
+    pub(crate) challenges: Counter,
     /// Challenges left out because the guest does not read what it was sent before.
-    challenges_skipped,
+    pub(crate) challenges_skipped: Counter,
     /// Other messages left out for the same reason.
-    messages_skipped,
+    pub(crate) messages_skipped: Counter,
     /// Challenges answered.
-    heartbeats,
+    pub(crate) heartbeats: Counter,
     /// Answers with a wrong number.
-    wrong_numbers,
+    pub(crate) wrong_numbers: Counter,
     /// Answers when none was awaited.
-    late_responses,
+    pub(crate) late_responses: Counter,
     /// Challenges not answered in time while faults are reported.
-    misses,
+    pub(crate) misses: Counter,
     /// Guests that fell silent while faults are reported.
-    losses,
+    pub(crate) losses: Counter,
     /// Answers that say that the guest is not well.
-    unhealthy_responses,
+    pub(crate) unhealthy_responses: Counter,
     /// `init` acknowledged.
-    inits,
+    pub(crate) inits: Counter,
     /// `init` thrown away because they came too fast.
-    inits_refused,
+    pub(crate) inits_refused: Counter,
     /// Lines that are no message.
-    malformed_messages,
+    pub(crate) malformed_messages: Counter,
     /// Lines that are too long.
-    long_messages,
+    pub(crate) long_messages: Counter,
     /// Rests of lines at the beginning of a connection.
-    fragments,
+    pub(crate) fragments: Counter,
     /// Votes and notifications put to guests.
-    votes_asked,
+    pub(crate) votes_asked: Counter,
     /// Votes and notifications answered by guests.
-    votes_answered,
+    pub(crate) votes_answered: Counter,
     /// Votes and notifications whose time was over, or that could not be asked.
-    votes_unanswered,
+    pub(crate) votes_unanswered: Counter,
     /// Answers to votes that are not open, or of another session.
-    votes_unexpected,
+    pub(crate) votes_unexpected: Counter,
     /// Times that reading from a guest was put off because it sends too much.
-    reads_put_off,
+    pub(crate) reads_put_off: Counter,
     /// Timers of our own that fired more than an interval late.
-    late_timers,
+    pub(crate) late_timers: Counter,
     /// Datagrams received.
-    datagrams_received,
+    pub(crate) datagrams_received: Counter,
     /// Datagrams that are none, or whose text is not what their command wants.
-    datagrams_malformed,
+    pub(crate) datagrams_malformed: Counter,
     /// Datagrams with another signature than guestAgent's.
-    datagrams_unsigned,
+    pub(crate) datagrams_unsigned: Counter,
     /// Commands for instances that are not known.
-    commands_unknown_instance,
+    pub(crate) commands_unknown_instance: Counter,
     /// Votes and notifications thrown away because too many wait for one instance.
-    commands_refused,
+    pub(crate) commands_refused: Counter,
     /// Datagrams sent.
-    datagrams_sent,
+    pub(crate) datagrams_sent: Counter,
     /// Datagrams that could not be sent.
-    datagrams_unsent,
+    pub(crate) datagrams_unsent: Counter,
     /// Attempts to connect that found no socket with the channel's name.
-    channels_missing,
+    pub(crate) channels_missing: Counter,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use daemon_kit::options::{Asked, parse};
 use super::*;
 
 /// Loads with these files and `args` on the command line.
-fn load_with(own: &str, mtc: &str, nfv: &str, args: &[&str]) -> Result<Loaded, Failure> {
+fn load_with(own: &str, mtc: &str, nfv: &str, args: &[&str]) -> Result<Checked<Config>, Failure> {
     let dir = tempfile::tempdir().unwrap();
     let mut all: Vec<OsString> = vec!["guestAgent".into()];
     for (option, name, text) in [

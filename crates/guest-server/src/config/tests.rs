@@ -1,16 +1,17 @@
 use std::ffi::OsString;
 
+use daemon_kit::options::{Asked, parse};
+
 use super::*;
-use crate::cli::{self, Asked};
 
 /// Loads with `ini` as the file and `args` on the command line.
-fn load_with(ini: &str, args: &[&str]) -> Result<Loaded, Failure> {
+fn load_with(ini: &str, args: &[&str]) -> Result<Checked<Config>, Failure> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("guestServer.ini");
     std::fs::write(&path, ini).unwrap();
     let mut all: Vec<OsString> = vec!["guestServer".into(), "--config".into(), path.into()];
     all.extend(args.iter().map(OsString::from));
-    match cli::parse(all)? {
+    match parse::<Cli>(all)? {
         Asked::Daemon(cli) => load(&cli),
         Asked::Print(text) => panic!("{text}"),
     }
@@ -80,9 +81,21 @@ fn unknown_and_doubled_keys_get_one_warning_each() {
 }
 
 #[test]
+fn a_bad_option_is_named() {
+    for (args, wanted) in [
+        (&["--agent-port", "0"][..], "--agent-port 0: expected a port from 1 to 65535"),
+        (&["--controller", "a b"], "--controller <HOST>': expected a host name or address"),
+    ] {
+        let Err(failure) = load_with("", args) else { panic!("{args:?} taken") };
+        assert_eq!(failure.code, 2);
+        assert!(failure.message.contains(wanted), "{:?} lacks {wanted:?}", failure.message);
+    }
+}
+
+#[test]
 fn a_file_that_the_user_named_must_be_there() {
     let args = ["guestServer", "--config", "/nonexistent/x.ini"].map(OsString::from);
-    let Ok(Asked::Daemon(cli)) = cli::parse(args) else { panic!("usage") };
+    let Ok(Asked::Daemon(cli)) = parse::<Cli>(args) else { panic!("usage") };
     let Err(failure) = load(&cli) else { panic!("taken") };
     assert!(failure.message.contains("/nonexistent/x.ini"), "{}", failure.message);
     assert_eq!(failure.code, 2);

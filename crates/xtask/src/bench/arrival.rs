@@ -21,7 +21,6 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Figure>> {
         guest.wait_for("init_ack", PATIENCE, ack).await?;
         connected.push(millis(guest.connect_delay().context("not connected")?));
         acknowledged.extend(guest.ack_delays().first().copied().map(millis));
-        if connected.last().is_some_and(|ms| *ms > 1.0) { eprintln!("DBG {number} {:?}", connected.last()); }
         guests.push(guest);
     }
     host.stop().await?;

@@ -5,10 +5,13 @@ use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
+
+/// Real-time priorities: what measures the machine goes before the daemon.
+const LOAD_PRIORITY: &str = "2";
+const DAEMON_PRIORITY: &str = "1";
 
 /// The thread that asks.
 const THIS_THREAD: Pid = Pid::from_raw(0);
@@ -69,7 +72,7 @@ fn pin(cpu: usize) -> Result<()> {
 pub(super) fn before_others(program: &Path) -> Command {
     let chrt = || {
         let mut chrt = Command::new("chrt");
-        chrt.args(["--rr", "1"]);
+        chrt.args(["--rr", LOAD_PRIORITY]);
         chrt
     };
     let allowed = chrt().arg("true").stderr(Stdio::null()).status();
@@ -81,6 +84,17 @@ pub(super) fn before_others(program: &Path) -> Command {
     Command::new(program)
 }
 
+/// Where this process runs [before others](before_others), the daemon comes right after it.
+pub(super) fn put_after_load(daemon: i32) -> Result<()> {
+    if is_before_others() {
+        let mut chrt = Command::new("chrt");
+        chrt.args(["--rr", "--pid", DAEMON_PRIORITY, &daemon.to_string()]);
+        let status = chrt.status().context("cannot run chrt")?;
+        ensure!(status.success(), "chrt: {status}");
+    }
+    Ok(())
+}
+
 /// Whether this process runs [before others](before_others).
 pub(super) fn is_before_others() -> bool {
     /// The real-time priority among the fields after the name, which ends with the last bracket.
@@ -89,10 +103,4 @@ pub(super) fn is_before_others() -> bool {
     let priority =
         stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(RT_PRIORITY));
     priority.is_some_and(|priority| priority != "0")
-}
-
-/// A lab guest has two open files.
-pub(super) fn raise_open_files() -> Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")
 }

@@ -53,7 +53,7 @@ pub(super) async fn measure(setup: &Setup, count: u16) -> Result<Vec<Figure>> {
 
     let mut figures = faults(before, after);
     figures.extend(challenges(&guests, begin.at)?);
-    figures.extend(own);
+    figures.extend(own.figures());
     figures.extend(cost(&begin, &end, rss, count));
     figures.extend([
         Figure::new("start to READY=1, the sockets being there", Unit::Millis, ready)

@@ -99,25 +99,20 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Figure>> {
     let challenges: Vec<Challenge> = normal.iter().flat_map(|guest| since(peace, guest)).collect();
     let (quiet, noisy): (Vec<Challenge>, Vec<Challenge>) =
         challenges.into_iter().partition(|challenge| challenge.at < war);
+    let (excused, judged): (Vec<Challenge>, Vec<Challenge>) =
+        noisy.iter().partition(|challenge| own.stalled(challenge.late, challenge.at));
     let late = |some: &[Challenge]| some.iter().map(|one| one.late).collect::<Vec<_>>();
-    let (quiet, noisy) = (late(&quiet), late(&noisy));
+    let judged = late(&judged);
+    let delay = |what: &str, value| Figure::new(what, Unit::Millis, value);
     let count = |what: &str, count: u64| Figure::new(what, Unit::Count, count as f64);
     let mut figures = vec![
-        Figure::new(
-            "a normal guest's challenge is late by, p99",
-            Unit::Millis,
-            quantile(&noisy, 0.99),
-        )
-        .at_most(5.0),
-        Figure::new(
-            "a normal guest's challenge is late by, largest",
-            Unit::Millis,
-            largest(&noisy),
-        )
-        .at_most(5.0),
-        Figure::new("for comparison: largest before the attack", Unit::Millis, largest(&quiet)),
+        delay("a normal guest's challenge is late by, p99", quantile(&judged, 0.99)).at_most(5.0),
+        delay("a normal guest's challenge is late by, largest", largest(&judged)).at_most(5.0),
+        delay("for comparison: largest before the attack", largest(&late(&quiet))),
+        delay("for comparison: largest, the machine's stalls included", largest(&late(&noisy))),
+        count("challenges left out for such a stall", u64::try_from(excused.len())?),
     ];
-    figures.extend(own);
+    figures.extend(own.figures());
     figures.extend([
         Figure::new("growth of the daemon's memory", Unit::Kib, anonymous).at_most(64.0).every(),
         Figure::new("for comparison: with the code that is used now", Unit::Kib, rss),

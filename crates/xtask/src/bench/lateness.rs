@@ -1,8 +1,9 @@
 //! How late the load and the machine themselves are, so that it is not taken for the daemon's doing.
 //!
-//! A thread wakes every 10 ms and notes how late. On the daemon's core that is what the machine does
-//! to any process there. On the load's core it also sends the moment to a task of the load's
-//! runtime: what that task sees is how late the guests read what was written to them.
+//! A thread wakes every 2 ms and notes how late. On the daemon's core that is what the machine does
+//! to any process there: where we may, the thread goes before the daemon, and cannot be held up by
+//! it. On the load's core it also sends the moment to a task of the load's runtime: what that task
+//! sees is how late the guests read what was written to them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,18 +14,40 @@ use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 
 use super::Setup;
+use super::cores::is_before_others;
 use super::figure::{Figure, Unit, largest, quantile};
 use super::site::millis;
 
-const PERIOD: Duration = Duration::from_millis(10);
+const PERIOD: Duration = Duration::from_millis(2);
+/// Later than this, machine or load are said to have stalled.
+const STALL: Duration = Duration::from_millis(1);
 /// Moments that wait for the runtime: ten seconds of them.
-const DEPTH: usize = 1000;
+const DEPTH: usize = 5000;
+
+/// A moment that was planned, and by how much it was missed.
+#[derive(Debug, Clone, Copy)]
+struct Tick {
+    planned: Instant,
+    late: Duration,
+}
+
+impl Tick {
+    fn now(planned: Instant) -> Self {
+        Self { planned, late: planned.elapsed() }
+    }
+}
 
 /// Both measurements, going on.
 pub(super) struct Lateness {
     machine: Ticker,
     load: Ticker,
-    seen: tokio::task::JoinHandle<Vec<f64>>,
+    seen: tokio::task::JoinHandle<Vec<Tick>>,
+}
+
+/// What was measured.
+pub(super) struct Own {
+    machine: Vec<Tick>,
+    load: Vec<Tick>,
 }
 
 impl Lateness {
@@ -34,33 +57,53 @@ impl Lateness {
         let (sender, mut moments) = mpsc::channel::<Instant>(DEPTH);
         let load = Ticker::start(Some(sender))?;
         let seen = tokio::spawn(async move {
-            let mut late = Vec::new();
+            let mut ticks = Vec::new();
             while let Some(planned) = moments.recv().await {
-                late.push(millis(planned.elapsed()));
+                ticks.push(Tick::now(planned));
             }
-            late
+            ticks
         });
         Ok(Self { machine, load, seen })
     }
 
-    /// Ends, and gives the figures.
-    pub(super) async fn end(self) -> Result<Vec<Figure>> {
+    /// Ends.
+    pub(super) async fn end(self) -> Result<Own> {
         let machine = self.machine.stop()?;
         self.load.stop()?;
-        let load = self.seen.await?;
+        Ok(Own { machine, load: self.seen.await? })
+    }
+}
+
+impl Own {
+    pub(super) fn figures(&self) -> Vec<Figure> {
+        let late = |ticks: &[Tick]| ticks.iter().map(|tick| millis(tick.late)).collect::<Vec<_>>();
+        let (machine, load) = (late(&self.machine), late(&self.load));
         let figure = |what: &str, value| Figure::new(what, Unit::Millis, value);
-        Ok(vec![
+        vec![
             figure("for comparison: the load's own lateness, p99", quantile(&load, 0.99)),
             figure("for comparison: the load's own lateness, largest", largest(&load)),
             figure("for comparison: a bare timer on the daemon's core, largest", largest(&machine)),
-        ])
+        ]
+    }
+
+    /// Whether machine or load stalled at some time in these milliseconds before `until`, so that
+    /// what was late then need not be the daemon's doing.
+    ///
+    /// Never, where the daemon itself could have held up the thread that measures its core.
+    pub(super) fn stalled(&self, before: f64, until: Instant) -> bool {
+        let overlaps = |tick: &Tick| {
+            let missed = tick.planned + tick.late;
+            let since_missed = millis(until.saturating_duration_since(missed));
+            tick.late > STALL && tick.planned <= until && since_missed <= before
+        };
+        is_before_others() && self.machine.iter().chain(&self.load).any(overlaps)
     }
 }
 
 /// A thread that wakes again and again.
 struct Ticker {
     ending: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<f64>>,
+    thread: JoinHandle<Vec<Tick>>,
 }
 
 impl Ticker {
@@ -73,14 +116,14 @@ impl Ticker {
         Ok(Self { ending, thread })
     }
 
-    fn stop(self) -> Result<Vec<f64>> {
+    fn stop(self) -> Result<Vec<Tick>> {
         self.ending.store(true, Ordering::Relaxed);
         self.thread.join().ok().context("the thread that measures lateness panicked")
     }
 }
 
-fn tick(ending: &AtomicBool, runtime: Option<&mpsc::Sender<Instant>>) -> Vec<f64> {
-    let mut late = Vec::new();
+fn tick(ending: &AtomicBool, runtime: Option<&mpsc::Sender<Instant>>) -> Vec<Tick> {
+    let mut ticks = Vec::new();
     let mut planned = Instant::now();
     while !ending.load(Ordering::Relaxed) {
         planned = (planned + PERIOD).max(Instant::now());
@@ -88,8 +131,8 @@ fn tick(ending: &AtomicBool, runtime: Option<&mpsc::Sender<Instant>>) -> Vec<f64
         match runtime {
             // A runtime that is ten seconds behind has made itself known by then.
             Some(runtime) => drop(runtime.try_send(planned)),
-            None => late.push(millis(planned.elapsed())),
+            None => ticks.push(Tick::now(planned)),
         }
     }
-    late
+    ticks
 }

@@ -14,6 +14,7 @@ use lab::wait;
 use tempfile::TempDir;
 
 use super::Setup;
+use super::cores::put_after_load;
 
 /// How long anything may take that is not measured, or is measured and far beyond its budget.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,6 +81,7 @@ impl Site {
         let started = Instant::now();
         let mut daemon = setup.cores.on_daemons(|| Daemon::start(&setup.binary, args, env))??;
         let ready = daemon.wait_ready(PATIENCE).await?;
+        put_after_load(daemon.pid())?;
         self.controller.next(PATIENCE).await.context("MONITOR_READY")?;
         self.controller.mod_host(HostId::from_u128(0xc0), true)?;
         let host = Host { site: self, daemon, started, ready };

@@ -212,6 +212,6 @@ async fn what_is_no_http() {
     let mut client = server.connect().await;
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     client.assert_closed().await;
-    eventually(|| server.counts.connections_broken.get() == 12).await;
+    eventually(|| server.counts.connections_broken.get() == 11).await;
     server.assert_undisturbed().await;
 }

@@ -129,15 +129,21 @@ fn the_vims_answer_counts_when_it_was_asked_after_the_put() {
 }
 
 #[test]
-fn a_patch_that_came_meanwhile_wins() {
-    for (patch, answer) in [("enabled", "disabled"), ("disabled", "enabled")] {
-        let mut bench = asked();
-        bench.patch(1, 1, patch);
-        let before = bench.inventory.snapshot().instances;
-        bench.vim_lists(1, &[(1, answer), (2, answer)]);
-        assert_eq!(bench.words(), [format!("10.0.0.1 ADD_INST i2 {answer}")]);
-        let after = bench.inventory.snapshot().instances;
-        assert_eq!(after.first_key_value(), before.first_key_value());
+fn a_patch_that_came_meanwhile_wins_for_a_new_instance_and_a_known_one() {
+    for known in [false, true] {
+        for (patch, answer) in [("enabled", "disabled"), ("disabled", "enabled")] {
+            let mut bench = asked();
+            if known {
+                bench.post(1, 1);
+                bench.audit();
+            }
+            bench.patch(1, 1, patch);
+            let before = bench.inventory.snapshot().instances;
+            bench.vim_lists(1, &[(1, answer), (2, answer)]);
+            assert_eq!(bench.words(), [format!("10.0.0.1 ADD_INST i2 {answer}")]);
+            let after = bench.inventory.snapshot().instances;
+            assert_eq!(after.first_key_value(), before.first_key_value());
+        }
     }
 }
 

@@ -183,7 +183,9 @@ fn events_from_an_unknown_host_are_dropped_and_noted() {
 fn a_known_host_behind_another_address_is_taken_by_its_name_and_noted_once() {
     let mut bench = Bench::running();
     let stopped = || ServerEvent::Stopped(instance_id(1), info());
-    for (from, noted) in [(ip(9), true), (ip(9), false), (ip(1), false), (ip(9), false)] {
+    for (from, noted) in
+        [(ip(9), true), (ip(9), false), (ip(1), false), (ip(9), false), (ip(8), true)]
+    {
         bench.datagram(from, &name(1), stopped());
         assert_eq!(bench.words().len(), 1);
         let note = Note::OtherAddress { from, host: "compute-1".into() };

@@ -14,7 +14,7 @@ use super::harness::{host_id, info, instance_id, name};
 use crate::inventory::Command;
 use driver::Driver;
 
-/// Hosts, names and addresses 1 to 4, in any combination. The last name and address are rare.
+/// Hosts, names and addresses are 1 to 4, mostly each host with its own.
 const HOSTS: std::ops::RangeInclusive<u8> = 1..=4;
 const INSTANCES: std::ops::RangeInclusive<u32> = 1..=5;
 

@@ -63,6 +63,7 @@ fn what_is_cut_off_is_not_complete_but_its_status_counts() {
         ("", None, ""),
         ("HTTP/1.", None, ""),
         ("HTTP/1.0 20", None, ""),
+        ("HTTP/1.1 100 Cont", None, ""),
         ("HTTP/1.1 100 Continue\r\n\r\n", None, ""),
         ("HTTP/1.0 200 OK\r\nServ", Some(200), ""),
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", Some(200), "ab"),

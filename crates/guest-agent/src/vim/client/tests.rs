@@ -7,7 +7,7 @@ use super::super::stand_in::{Behaviour, StandIn, answer};
 use super::*;
 
 /// Short, for those who never answer; far longer than anything takes here.
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 fn request(vim: &VimAddress) -> Request {
     let kind = EventKind::Service { reporting: true, heartbeating: true, restart_secs: 120 };
@@ -128,6 +128,17 @@ async fn a_broken_connection_failed() {
     }
 }
 
+#[tokio::test]
+async fn a_request_that_was_not_sent_whole_was_not_taken() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (theirs, _) = listener.accept().await.unwrap();
+    stream.shutdown().await.unwrap();
+    drop(theirs);
+    let ended = talk(stream, &request(&VimAddress::default()), &mut Answer::new(9)).await;
+    assert!(matches!(ended, Err(Failure::Broken(_))), "{ended:?}");
+}
+
 /// Whether the request comes before the server closes or after it, it was not taken.
 #[tokio::test]
 async fn a_server_that_closes_before_it_has_read_has_not_taken_the_request() {
@@ -155,16 +166,23 @@ async fn nobody_there_failed() {
 
 #[tokio::test]
 async fn the_limit_holds_for_everything() {
-    for (behaviour, expected) in [
+    let cases = [
         (Behaviour::Hang, "TimeOut"),
         (Behaviour::AnswerAndStay(b"HTTP/1.0 ".to_vec()), "TimeOut"),
         (Behaviour::AnswerAndStay(b"HTTP/1.0 500 Oh\r\n\r\n".to_vec()), "Server"),
         (Behaviour::AnswerAndStay(b"HTTP/1.0 404 Oh\r\n\r\n".to_vec()), "Refused"),
         (Behaviour::AnswerAndStay(b"HTTP/1.0 200 OK\r\n\r\n".to_vec()), "Success(Err(TimeOut"),
-    ] {
-        let vim = StandIn::start([behaviour.clone()]).await;
-        let reply = format!("{:?}", at(&vim.address, SHORT).await);
-        assert!(reply.contains(expected), "{behaviour:?}: {reply}");
+    ];
+    // All at once, for each takes as long as it may.
+    let cases = cases.map(|(behaviour, expected)| {
+        tokio::spawn(async move {
+            let vim = StandIn::start([behaviour.clone()]).await;
+            let reply = format!("{:?}", at(&vim.address, SHORT).await);
+            assert!(reply.contains(expected), "{behaviour:?}: {reply}");
+        })
+    });
+    for case in cases {
+        case.await.unwrap();
     }
     // Taken by the kernel, but by nobody else.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -168,7 +168,7 @@ struct Loop {
 
 impl Loop {
     fn new(vim: &VimAddress) -> Self {
-        let transmitter = Transmitter { vim: vim.clone(), time_limit: Duration::from_millis(300) };
+        let transmitter = Transmitter { vim: vim.clone(), time_limit: Duration::from_secs(1) };
         let (jobs, done) = transmitter.start();
         let (dispatcher, now) = (Dispatcher::default(), MonotonicTime::START);
         Self { dispatcher, jobs, done, now }

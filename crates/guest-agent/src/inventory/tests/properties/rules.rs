@@ -144,7 +144,7 @@ impl Change<'_> {
         };
         assert!(maintenance || names(&self.before) == names(&self.after));
         for (id, host) in &self.after.hosts {
-            let before = self.before.hosts.get(id).map_or(false, |before| before.reporting);
+            let before = self.before.hosts.get(id).is_some_and(|before| before.reporting);
             assert!(from_vim || host.reporting == before, "{id}: reporting");
         }
         for (id, after) in &self.after.instances {
@@ -155,11 +155,12 @@ impl Change<'_> {
             };
             let commanded = (before.host, before.reporting) != (after.host, after.reporting);
             assert!(from_vim || !commanded, "{id}: host or reporting");
+            let moved = before.host != after.host;
             if before.heartbeating != after.heartbeating {
                 let told = self.sender() == Some(before.host) && self.event_of() == Some(*id);
-                let moved = before.host != after.host && !after.heartbeating;
                 assert!(told || moved, "{id}: heartbeat");
             }
+            assert!(!moved || !after.heartbeating, "{id} heartbeats where it has just come to");
         }
     }
 
