@@ -13,7 +13,6 @@ mod link;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
 use heartbeat_proto::session::{ConnectError, Output, Report, Session};
 use heartbeat_proto::{InstanceId, MonotonicTime};
@@ -29,10 +28,6 @@ use link::{Input, Link};
 /// Reports that wait for the main loop. When it is full, the guests that have something to report
 /// wait; the main loop never waits for a guest.
 pub(crate) const UPDATES_DEPTH: usize = 1024;
-
-/// How long after it was seen a new socket that refuses is tried a second time: QEMU makes it, which
-/// we see at once, a moment before it listens on it.
-const SECOND_LOOK: Duration = Duration::from_millis(5);
 
 /// What all guests' tasks share.
 #[derive(Debug)]
@@ -65,10 +60,9 @@ pub(crate) struct Channel {
     seat: Arc<Seat>,
     session: Session,
     link: Option<Link>,
-    /// Whether the failure to connect was told since the channel was last connected.
-    unreachable: bool,
-    /// Whether the channel's file was seen since the last attempt to connect.
-    fresh: bool,
+    /// Attempts that failed since the channel was last connected. The first one is no news: QEMU
+    /// binds a moment before it listens.
+    refusals: u64,
 }
 
 /// What ended the wait.
@@ -89,16 +83,7 @@ impl Channel {
         seat: Arc<Seat>,
         session: Session,
     ) -> Self {
-        Self {
-            instance,
-            generation,
-            common,
-            seat,
-            session,
-            link: None,
-            unreachable: false,
-            fresh: true,
-        }
+        Self { instance, generation, common, seat, session, link: None, refusals: 0 }
     }
 
     /// Runs until the session is over.
@@ -154,13 +139,10 @@ impl Channel {
             Order::Reporting(reporting) => self.session.handle_reporting(now, reporting),
             Order::Settings(settings) => self.session.handle_settings(settings),
             Order::Provisioned => self.session.handle_provisioned(),
-            Order::Channel(ChannelOrder::Seen(inode)) => {
-                self.fresh = true;
-                match &self.link {
-                    Some(link) if link.inode != inode => self.session.handle_channel_changed(now),
-                    Some(_) | None => self.session.handle_channel_seen(now),
-                }
-            }
+            Order::Channel(ChannelOrder::Seen(inode)) => match &self.link {
+                Some(link) if link.inode != inode => self.session.handle_channel_changed(now),
+                Some(_) | None => self.session.handle_channel_seen(now),
+            },
             Order::Channel(ChannelOrder::Modified) => self.session.handle_channel_changed(now),
             Order::Channel(ChannelOrder::Gone) => self.session.handle_channel_gone(now),
             Order::Action(event, notification) => {
@@ -194,7 +176,7 @@ impl Channel {
 
     async fn carry_out_one(&mut self, now: MonotonicTime, output: Output) -> Result<(), Over> {
         match output {
-            Output::Connect => self.connect(now).await,
+            Output::Connect => self.connect(now),
             Output::Close => {
                 if self.link.take().is_some() {
                     self.common.journal.closed(self.instance, self.session.name(), "by us");
@@ -220,18 +202,12 @@ impl Channel {
         Ok(())
     }
 
-    async fn connect(&mut self, now: MonotonicTime) {
-        let connect = || connect::connect(&self.common.channel_dir, self.instance);
-        let mut outcome = connect();
-        let fresh = std::mem::take(&mut self.fresh);
-        if fresh && outcome.as_ref().is_err_and(|refused| refused.nobody_listens) {
-            tokio::time::sleep(SECOND_LOOK).await;
-            outcome = connect();
-        }
+    fn connect(&mut self, now: MonotonicTime) {
+        let outcome = connect::connect(&self.common.channel_dir, self.instance);
         let journal = &self.common.journal;
         match outcome {
             Ok((stream, inode)) => {
-                self.unreachable = false;
+                self.refusals = 0;
                 self.link = Some(Link::new(stream, inode, now));
                 journal.connected(self.instance, self.session.name());
                 self.session.handle_connected(now);
@@ -240,8 +216,8 @@ impl Channel {
                 match error {
                     ConnectError::NotFound => journal.no_channel(self.instance, &why),
                     ConnectError::Unavailable => {
-                        let first = !std::mem::replace(&mut self.unreachable, true);
-                        journal.unreachable(self.instance, &why, first);
+                        self.refusals += 1;
+                        journal.unreachable(self.instance, &why, self.refusals == 2);
                     }
                 }
                 self.session.handle_connect_failed(now, error);

@@ -83,10 +83,10 @@ impl Journal {
         line!(self, changes, info, %instance, name, why, "channel closed");
     }
 
-    /// An attempt to connect failed; `first` since it was connected.
-    pub(crate) fn unreachable(&self, instance: InstanceId, why: &str, first: bool) {
+    /// An attempt to connect failed; `news` if that has not been told since it was connected.
+    pub(crate) fn unreachable(&self, instance: InstanceId, why: &str, news: bool) {
         self.metrics.connection_failures.increment();
-        if first {
+        if news {
             line!(self, connections, warn, %instance, why, "cannot connect to the channel, trying again");
         } else {
             debug!(%instance, why, "still cannot connect to the channel");

@@ -19,17 +19,11 @@ use crate::watch::Inode;
 pub(super) struct Refused {
     pub(super) error: ConnectError,
     pub(super) why: String,
-    /// The socket is there, and nobody listens on it: not any more, or not yet.
-    pub(super) nobody_listens: bool,
 }
 
 impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Self {
-        Self {
-            error: ConnectError::Unavailable,
-            why: error.to_string(),
-            nobody_listens: error.kind() == ErrorKind::ConnectionRefused,
-        }
+        Self { error: ConnectError::Unavailable, why: error.to_string() }
     }
 }
 
@@ -47,7 +41,7 @@ pub(super) fn connect(dir: &Path, instance: InstanceId) -> Result<(UnixStream, I
         }
     }
     let why = why.unwrap_or("no such file").to_owned();
-    Err(Refused { error: ConnectError::NotFound, why, nobody_listens: false })
+    Err(Refused { error: ConnectError::NotFound, why })
 }
 
 enum Found {
