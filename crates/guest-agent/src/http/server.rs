@@ -98,7 +98,8 @@ impl Listener {
                 }
                 Err(error) => {
                     self.counts.accept_failures.increment();
-                    limited!(failures.allow(Instant::now()), warn, %error, "cannot accept HTTP connections");
+                    let allowed = failures.allow(Instant::now());
+                    limited!(allowed, warn, %error, "cannot accept HTTP connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
