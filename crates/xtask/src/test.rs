@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that can be tested, in one command.
 
+mod openapi;
+
 use anyhow::Result;
 use clap::Args;
 use lab::vm::Assets;
@@ -18,6 +20,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // The end-to-end tests start the real binaries, which cargo does not build for them.
     run_step("building", &mut cargo(&["build", "--workspace", "--bins"]))?;
     run_step("tests without virtual machines", &mut cargo(&["test", "--workspace"]))?;
+    openapi::run()?;
     if options.no_vm {
         println!("passed; the tests with real virtual machines were LEFT OUT (--no-vm)");
         return Ok(());

@@ -81,7 +81,12 @@ impl Answer {
             Framing::Length(_) | Framing::Connection => self.body.extend_from_slice(bytes),
         }
         if self.framing == Framing::Head {
-            self.read_head()?;
+            // Once the status is known, only the end of a line can bring anything new.
+            if self.status.is_none() || bytes.contains(&b'\n') {
+                self.read_head()?;
+            } else if self.unread.len() > MAX_HEAD {
+                return Err(BadAnswer::LongHead);
+            }
         }
         match self.framing {
             Framing::Head | Framing::Complete => {}
