@@ -235,15 +235,13 @@ impl Daemon {
     }
 
     fn push(&mut self, now: MonotonicTime, event: InstanceEvent) {
-        let instance = event.instance;
-        match self.dispatcher.push_event(now, event) {
-            Pushed::Queued | Pushed::Replaced => {}
-            Pushed::MadeRoom(_) | Pushed::Full(_) => {
-                self.journal.metrics.events_dropped.increment();
-                let what = format!("event of {instance}");
-                self.journal.vim(&what, "dropped, or another for it: too many events wait");
-            }
-        }
+        let dropped = match self.dispatcher.push_event(now, event) {
+            Pushed::Queued | Pushed::Replaced => return,
+            Pushed::MadeRoom(dropped) | Pushed::Full(dropped) => dropped,
+        };
+        self.journal.metrics.events_dropped.increment();
+        let what = format!("event of {}", dropped.instance);
+        self.journal.vim(&what, "dropped: too many events wait");
     }
 
     /// Hands the next request over, if the one before is done.

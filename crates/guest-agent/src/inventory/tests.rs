@@ -14,3 +14,4 @@ mod maintenance;
 mod properties;
 mod reporting;
 mod scale;
+mod words;

@@ -1,5 +1,5 @@
 //! One inventory with a clock that the test turns, neighbours that say what the test wants, and
-//! every output as a few words.
+//! every output as a few words (see `words.rs`).
 //!
 //! Host 1 is `compute-1` at 10.0.0.1 and so on; instance 1 is `i1`. Identifiers are these numbers.
 
@@ -7,13 +7,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use heartbeat_proto::control::{
-    AgentCommand, Host as Told, Hosted, InstanceInfo, MaintenanceCommand, ServerEvent,
+    Host as Told, Hosted, InstanceInfo, MaintenanceCommand, ServerEvent,
 };
 use heartbeat_proto::guest::{CorrectiveAction, NotificationType};
 use heartbeat_proto::vim::command::Service;
-use heartbeat_proto::vim::{EventKind, HostState, InstanceList};
+use heartbeat_proto::vim::{HostState, InstanceList};
 use heartbeat_proto::{HostId, InstanceId, MonotonicTime};
 
+use super::words::word;
 use crate::inventory::{Command, Inventory, Note, Outcome, Output, Question, Topic};
 
 pub(super) const NOTHING: [&str; 0] = [];
@@ -75,68 +76,6 @@ pub(super) fn list(instances: &[(u32, u8, &str)]) -> InstanceList {
         })
         .collect();
     serde_json::from_value(serde_json::json!({ "instances": instances })).unwrap()
-}
-
-fn switch(on: bool) -> &'static str {
-    if on { "enabled" } else { "disabled" }
-}
-
-fn short(instance: &InstanceId) -> String {
-    let text = instance.to_string();
-    format!("i{}", u64::from_str_radix(&text[24..], 16).unwrap())
-}
-
-fn command_word(ip: IpAddr, command: &AgentCommand) -> String {
-    match command {
-        AgentCommand::ModHost { reporting, .. } => format!("{ip} MOD_HOST {}", switch(*reporting)),
-        AgentCommand::AddInstance { instance, reporting } => {
-            format!("{ip} ADD_INST {} {}", short(instance), switch(*reporting))
-        }
-        AgentCommand::ModInstance { instance, reporting } => {
-            format!("{ip} MOD_INST {} {}", short(instance), switch(*reporting))
-        }
-        AgentCommand::DelInstance { instance } => format!("{ip} DEL_INST {}", short(instance)),
-        AgentCommand::Query => format!("{ip} QRY_INST"),
-        AgentCommand::Vote { instance, event } => {
-            format!("{ip} VOTE_INST {} {event}", short(instance))
-        }
-        AgentCommand::Notify { instance, event } => {
-            format!("{ip} NOTIFY_INST {} {event}", short(instance))
-        }
-        AgentCommand::Loopback => format!("{ip} LOOPBACK"),
-    }
-}
-
-/// What the driver is to do, in a few words; notes are left out.
-pub(super) fn word(output: &Output) -> Option<String> {
-    Some(match output {
-        Output::Note(_) => return None,
-        Output::Command(ip, command) => command_word(*ip, command),
-        Output::Ask(Question { hostname, topic: Topic::State, .. }) => {
-            format!("ask state of {hostname}")
-        }
-        Output::Ask(Question { hostname, topic: Topic::Instances, .. }) => {
-            format!("ask instances of {hostname}")
-        }
-        Output::Deleted(instance) => format!("deleted {}", short(instance)),
-        Output::ReadyForMaintenance => "MONITOR_READY".into(),
-        Output::Event(event) => {
-            let (instance, hostname) = (short(&event.instance), &event.hostname);
-            match &event.kind {
-                EventKind::Service { reporting, heartbeating, restart_secs } => format!(
-                    "{instance} on {hostname}: reporting {}, heartbeat {}, {restart_secs} s",
-                    switch(*reporting),
-                    switch(*heartbeating),
-                ),
-                EventKind::Alarm { state, repair_action } => {
-                    format!("{instance} on {hostname}: {state:?}, {repair_action}").to_lowercase()
-                }
-                EventKind::Action { event, response, reason } => {
-                    format!("{instance}: {event}, {response:?}, {reason:?}")
-                }
-            }
-        }
-    })
 }
 
 pub(super) struct Bench {

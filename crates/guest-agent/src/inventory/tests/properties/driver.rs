@@ -11,6 +11,7 @@ use super::Step;
 use super::rules::{self, Change};
 use crate::inventory::tests::check::Snapshot;
 use crate::inventory::tests::harness::{Bench, NO_CONTENT, host_id, instance_id, ip, millis, name};
+use crate::inventory::tests::words::word;
 use crate::inventory::{Command, Output, Question, Topic};
 
 /// How many of the newest questions may still be answered.
@@ -151,8 +152,7 @@ impl Driver {
             self.bench.drain();
             outputs.append(&mut self.bench.outputs);
         }
-        let mut words: Vec<_> =
-            outputs.iter().filter_map(crate::inventory::tests::harness::word).collect();
+        let mut words: Vec<_> = outputs.iter().filter_map(word).collect();
         words.sort();
         let mut expected = Vec::new();
         for host in before.hosts.values() {

@@ -143,6 +143,10 @@ impl Change<'_> {
             snapshot.hosts.iter().map(|(id, host)| (*id, host.name.clone(), host.ip)).collect()
         };
         assert!(maintenance || names(&self.before) == names(&self.after));
+        for (ip, id) in &self.before.addresses {
+            let there = self.after.hosts.get(id).is_some_and(|host| host.ip == *ip);
+            assert!(!there || self.after.addresses.contains_key(ip), "{ip} is nobody's");
+        }
         for (id, host) in &self.after.hosts {
             let before = self.before.hosts.get(id).is_some_and(|before| before.reporting);
             assert!(from_vim || host.reporting == before, "{id}: reporting");
