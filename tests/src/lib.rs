@@ -4,6 +4,7 @@
 //! Every test has a directory, ports and a daemon of its own. It waits for conditions, never for a time; [`SOON`] is
 //! only how long a busy machine may take before a test gives up.
 
+pub mod agent;
 pub mod golden;
 pub mod host;
 pub mod machines;

@@ -27,7 +27,7 @@ enum Step {
     Command(Command),
     /// From this address and with this name.
     Event(u8, String, ServerEvent),
-    AuditStep,
+    Audit,
     AuditRound,
     /// The VIM answers one of the questions so far: state, and the host that it names, if any.
     State(Index, bool, Option<u8>),
@@ -147,7 +147,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(host, name)| Step::HostGone(host, name.unwrap_or(host))),
         40 => command().prop_map(Step::Command),
         40 => (from, event()).prop_map(|((ip, name), event)| Step::Event(ip, name, event)),
-        4 => Just(Step::AuditStep),
+        4 => Just(Step::Audit),
         4 => Just(Step::AuditRound),
         6 => (any::<Index>(), any::<bool>(), prop::option::weighted(0.2, host()))
             .prop_map(|(pick, state, names)| Step::State(pick, state, names)),

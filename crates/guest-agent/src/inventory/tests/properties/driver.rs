@@ -63,7 +63,7 @@ impl Driver {
                 self.bench.datagram(ip(*from), hostname, event.clone());
                 self.changed(step, before);
             }
-            Step::AuditStep => {
+            Step::Audit => {
                 self.bench.inventory.handle_audit_step();
                 self.bench.drain();
                 self.changed(step, before);

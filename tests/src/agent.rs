@@ -1,0 +1,518 @@
+//! A site: guestAgent with a VIM and an mtcAgent around it, and hosts with whichever guestServer a test wants.
+//!
+//! Every site has a network of its own among the loopback addresses, so that all its hosts can have the same port.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use heartbeat_proto::{HostId, InstanceId};
+use lab::daemon::{self, Daemon};
+use lab::guest::{Behaviour, Guest};
+use lab::maintenance::MtcAgent;
+use lab::server::Server;
+use lab::vim::{Commander, Vim, VimRequest};
+use lab::wait::{until, until_ok};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::{SOON, golden};
+
+const VIM: &str = include_str!("../../crates/heartbeat-proto/testdata/vim.jsonl");
+
+/// Sites of this process so far.
+static SITES: AtomicU32 = AtomicU32::new(0);
+
+/// The address of a computer on the network of a site.
+fn address(network: u32, computer: u8) -> IpAddr {
+    let [_, _, high, low] = network.to_be_bytes();
+    Ipv4Addr::new(127, 128 | high, low, computer).into()
+}
+
+/// Addresses that no other test uses at this time, most likely.
+fn network() -> u32 {
+    (std::process::id() * 32 + SITES.fetch_add(1, Ordering::Relaxed)) & 0x7fff
+}
+
+/// A host of a site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its identifier.
+    pub id: HostId,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: IpAddr,
+}
+
+/// guestAgent and its neighbours on the controller.
+#[derive(Debug)]
+pub struct Site {
+    /// The orchestrator's event server.
+    pub vim: Vim,
+    /// The maintenance system.
+    pub mtc: MtcAgent,
+    /// The real guestAgent.
+    pub agent: Daemon,
+    /// The orchestrator's commands.
+    pub commander: Commander,
+    /// Where guestAgent listens for guestServers.
+    pub address: SocketAddr,
+    /// Where it listens for commands over HTTP.
+    pub http: SocketAddr,
+    /// The port of every guestServer.
+    pub server_port: u16,
+    maintenance: SocketAddr,
+    network: u32,
+    args: Vec<String>,
+    home: TempDir,
+}
+
+/// guestAgent's arguments for these ports.
+fn arguments(ip: IpAddr, ports: [u16; 3]) -> Vec<String> {
+    let [agent, http, maintenance] = ports;
+    [
+        ("--bind", ip.to_string()),
+        ("--agent-port", agent.to_string()),
+        ("--listen", SocketAddr::new(ip, http).to_string()),
+        ("--mtc-command-port", maintenance.to_string()),
+    ]
+    .into_iter()
+    .flat_map(|(option, value)| [option.to_owned(), value])
+    .collect()
+}
+
+impl Site {
+    /// A site without hosts, whose floating address is the one in the golden datagrams.
+    ///
+    /// # Errors
+    ///
+    /// guestAgent does not get ready.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// A site whose guestAgent has these further arguments.
+    ///
+    /// # Errors
+    ///
+    /// guestAgent does not get ready.
+    pub async fn start_with(further: &[&str]) -> Result<Self> {
+        let network = network();
+        let ip = address(network, 1);
+        let vim = Vim::start(ip)?;
+        let mtc = MtcAgent::start(ip)?;
+        let server_port = UdpSocket::bind((ip, 0))?.local_addr()?.port();
+        let home = TempDir::with_prefix("end-to-end-")?;
+        let ini = home.path().join("guestAgent.ini");
+        std::fs::write(&ini, "")?;
+        let mut args: Vec<String> = [
+            ("--config", ini.to_string_lossy().into_owned()),
+            ("--server-port", server_port.to_string()),
+            ("--mtc", ip.to_string()),
+            ("--mtc-event-port", mtc.port().to_string()),
+            ("--floating-ip", golden::CONTROLLER.to_owned()),
+            ("--hostname", "controller-0".to_owned()),
+        ]
+        .into_iter()
+        .flat_map(|(option, value)| [option.to_owned(), value])
+        .collect();
+        if !further.contains(&"--vim") {
+            args.extend(["--vim".to_owned(), vim.url()]);
+        }
+        args.extend(further.iter().map(ToString::to_string));
+        let first = args.iter().cloned().chain(arguments(ip, [0; 3]));
+        let mut agent = Daemon::start(&daemon::binary("guestAgent")?, first, &[])?;
+        agent.wait_ready(SOON).await?;
+        let status = agent.status().await?;
+        let at = |key: &str| -> Result<SocketAddr> {
+            Ok(status[key].as_str().with_context(|| format!("no {key}: {status}"))?.parse()?)
+        };
+        let (address, http, maintenance) = (at("address")?, at("http")?, at("maintenance")?);
+        let commander = Commander::new(http);
+        mtc.wait_asked(SOON).await?;
+        Ok(Self {
+            vim,
+            mtc,
+            agent,
+            commander,
+            address,
+            http,
+            server_port,
+            maintenance,
+            network,
+            args,
+            home,
+        })
+    }
+
+    /// Kills guestAgent, does something while it is dead, and starts it again where it was.
+    ///
+    /// # Errors
+    ///
+    /// It does not get ready.
+    pub async fn restart_agent(&mut self, meanwhile: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+        self.agent.kill().await?;
+        meanwhile().await?;
+        let ports = [self.address.port(), self.http.port(), self.maintenance.port()];
+        let args = self.args.iter().cloned().chain(arguments(self.address.ip(), ports));
+        self.agent = Daemon::start(&daemon::binary("guestAgent")?, args, &[])?;
+        self.agent.wait_ready(SOON).await?;
+        Ok(())
+    }
+
+    /// guestAgent's configuration file.
+    #[must_use]
+    pub fn ini(&self) -> PathBuf {
+        self.home.path().join("guestAgent.ini")
+    }
+
+    /// An address on the site's network; hosts have those from 10 on.
+    #[must_use]
+    pub fn ip(&self, computer: u8) -> IpAddr {
+        address(self.network, computer)
+    }
+
+    /// The `n`th host, whether it is known to anybody or not.
+    #[must_use]
+    pub fn place(&self, n: u8) -> Place {
+        Place {
+            id: HostId::from_u128(0xc0de_0000_0000_0000_0000_0000_0000_0000 | u128::from(n)),
+            name: format!("compute-{n}"),
+            ip: self.ip(10 + n),
+        }
+    }
+
+    /// The `n`th host, of which the VIM says whether its faults are reported, and the maintenance system that it is
+    /// there; known to guestAgent when this returns.
+    ///
+    /// # Errors
+    ///
+    /// guestAgent does not get to know it.
+    pub async fn host(&self, n: u8, reporting: bool) -> Result<Place> {
+        let place = self.place(n);
+        self.vim.set_host(place.id, &place.name, reporting);
+        self.mtc.add_host(place.id, &place.name, &place.ip.to_string())?;
+        self.known(&place, reporting).await?;
+        Ok(place)
+    }
+
+    /// Waits until guestAgent knows the host and what the VIM says of it.
+    ///
+    /// # Errors
+    ///
+    /// It does not soon.
+    pub async fn known(&self, place: &Place, reporting: bool) -> Result<()> {
+        self.status(&format!("{} is known", place.name), |status| {
+            let known = status["hosts"].as_array().into_iter().flatten();
+            known.filter(|host| host["known_to_vim"] == true && host["reporting"] == reporting).any(
+                |host| host["hostname"] == *place.name && host["ip"] == place.ip.to_string(),
+            )
+        })
+        .await
+        .map(drop)
+    }
+
+    /// A C++-like guestServer on a host; guestAgent has heard that it is ready when this returns.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started, or guestAgent does not hear it.
+    pub async fn server(&self, place: &Place) -> Result<Server> {
+        let at = SocketAddr::new(place.ip, self.server_port);
+        let server = Server::start(&place.name, at, self.address).await?;
+        let ready =
+            |line: &str| line.contains("guestServer is ready") && line.contains(&place.name);
+        self.agent.wait_log("MONITOR_READY", SOON, ready).await?;
+        Ok(server)
+    }
+
+    /// The real guestServer on a host, with a channel directory of its own.
+    ///
+    /// # Errors
+    ///
+    /// It does not get ready.
+    pub async fn real_server(&self, place: &Place) -> Result<RealServer> {
+        self.real_server_at(place, SocketAddr::new(place.ip, self.server_port), self.address.ip())
+            .await
+    }
+
+    /// As [`Site::real_server`], at another address and with another address of the controller.
+    ///
+    /// # Errors
+    ///
+    /// It does not get ready.
+    pub async fn real_server_at(
+        &self,
+        place: &Place,
+        at: SocketAddr,
+        controller: IpAddr,
+    ) -> Result<RealServer> {
+        let home = TempDir::with_prefix("end-to-end-")?;
+        std::fs::create_dir(home.path().join("qemu"))?;
+        let ini = home.path().join("guestServer.ini");
+        std::fs::write(&ini, crate::host::INI)?;
+        let args = [
+            ("--config", ini.to_string_lossy().into_owned()),
+            ("--channel-dir", home.path().join("qemu").to_string_lossy().into_owned()),
+            ("--bind", at.ip().to_string()),
+            ("--server-port", at.port().to_string()),
+            ("--controller", controller.to_string()),
+            ("--agent-port", self.address.port().to_string()),
+            ("--hostname", place.name.clone()),
+        ]
+        .into_iter()
+        .flat_map(|(option, value)| [option.to_owned(), value])
+        .collect();
+        let mut server = RealServer { daemon: start_server(&args)?, args, home };
+        server.daemon.wait_ready(SOON).await?;
+        Ok(server)
+    }
+
+    /// guestAgent's status, once that is `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// It is not soon.
+    pub async fn status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let look = async || {
+            let status = self.agent.status().await?;
+            ensure!(wanted(&status), "{status}");
+            Ok(status)
+        };
+        let looked = until_ok(what, SOON, look).await;
+        looked.with_context(|| format!("guestAgent:\n{}", self.agent.stderr()))
+    }
+
+    /// What guestAgent's status says of an instance, once that is `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// It is not soon.
+    pub async fn instance(
+        &self,
+        what: &str,
+        instance: InstanceId,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let found = |status: &Value| find(status, instance).is_some_and(&wanted);
+        let status = self.status(what, found).await?;
+        Ok(find(&status, instance).cloned().unwrap_or_default())
+    }
+
+    /// Waits until a counter of guestAgent's is at least `value`.
+    ///
+    /// # Errors
+    ///
+    /// It is not soon.
+    pub async fn counted(&self, name: &str, value: u64) -> Result<Value> {
+        let wanted = |status: &Value| {
+            status["metrics"][name].as_u64().is_some_and(|counted| counted >= value)
+        };
+        self.status(&format!("{name} is {value}"), wanted).await
+    }
+
+    /// Waits for the next request about an instance that `wanted` takes.
+    ///
+    /// # Errors
+    ///
+    /// The VIM does not get it soon.
+    pub async fn told(
+        &self,
+        what: &str,
+        instance: InstanceId,
+        wanted: impl Fn(&VimRequest) -> bool,
+    ) -> Result<VimRequest> {
+        let instance = instance.to_string();
+        let wanted = |request: &VimRequest| request.instance() == instance && wanted(request);
+        let told = self.vim.wait_for(what, SOON, wanted).await;
+        told.with_context(|| format!("guestAgent:\n{}", self.agent.stderr()))
+    }
+
+    /// Waits until nothing waits for the VIM.
+    ///
+    /// # Errors
+    ///
+    /// Something does for too long.
+    pub async fn all_told(&self) -> Result<Value> {
+        self.status("all is told", |status| {
+            status["outbox"]["events"] == 0 && status["outbox"]["questions"] == 0
+        })
+        .await
+    }
+
+    /// What the VIM was told about an instance so far, in order.
+    #[must_use]
+    pub fn told_of(&self, instance: InstanceId) -> Vec<VimRequest> {
+        let instance = instance.to_string();
+        let about = |request: &VimRequest| {
+            request.method == "PATCH" && request.instance() == instance
+        };
+        self.vim.requests().into_iter().filter(about).collect()
+    }
+
+    /// Waits until a look at all that the VIM was told is `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// It is not soon.
+    pub async fn vim_has(
+        &self,
+        what: &str,
+        mut wanted: impl FnMut(&[VimRequest]) -> bool,
+    ) -> Result<()> {
+        let waited = until(what, SOON, || wanted(&self.vim.requests())).await;
+        waited.with_context(|| format!("guestAgent:\n{}", self.agent.stderr()))
+    }
+}
+
+fn start_server(args: &Vec<String>) -> Result<Daemon> {
+    Daemon::start(&daemon::binary("guestServer")?, args, &[])
+}
+
+/// The real guestServer of a site's host.
+#[derive(Debug)]
+pub struct RealServer {
+    /// The process.
+    pub daemon: Daemon,
+    args: Vec<String>,
+    home: TempDir,
+}
+
+impl RealServer {
+    /// Starts a guest on this host.
+    ///
+    /// # Errors
+    ///
+    /// Its socket cannot be made.
+    pub fn guest(&self, instance: InstanceId, behaviour: Behaviour) -> Result<Guest> {
+        Guest::start(&self.home.path().join("qemu"), instance, behaviour)
+    }
+
+    /// Kills it, does something while it is dead, and starts it again where it was.
+    ///
+    /// # Errors
+    ///
+    /// It does not get ready.
+    pub async fn restart(&mut self, meanwhile: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+        self.daemon.kill().await?;
+        meanwhile().await?;
+        self.daemon = start_server(&self.args)?;
+        self.daemon.wait_ready(SOON).await?;
+        Ok(())
+    }
+
+    /// What its status says of an instance, once that is `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// It is not soon.
+    pub async fn instance(
+        &self,
+        what: &str,
+        instance: InstanceId,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let look = async || {
+            let status = self.daemon.status().await?;
+            let found = find(&status, instance).filter(|found| wanted(found));
+            found.cloned().with_context(|| status.to_string())
+        };
+        until_ok(what, SOON, look).await
+    }
+}
+
+/// What a daemon's status says of an instance.
+#[must_use]
+pub fn find(status: &Value, instance: InstanceId) -> Option<&Value> {
+    let uuid = instance.to_string();
+    status["instances"].as_array()?.iter().find(|one| one["uuid"] == uuid.as_str())
+}
+
+/// Whether an event says that its instance is heartbeating, or is not.
+#[must_use]
+pub fn is_state(request: &VimRequest, heartbeating: bool) -> bool {
+    let word = if heartbeating { "enabled" } else { "disabled" };
+    request.event_type() == "service" && request.service()["status"] == word
+}
+
+/// Whether an event is an alarm of this state.
+#[must_use]
+pub fn is_alarm(request: &VimRequest, state: &str) -> bool {
+    request.event_type() == "alarm" && request.service()["state"] == state
+}
+
+/// What a C++ guestAgent said to the VIM.
+#[derive(Debug, Clone)]
+pub struct GoldenRequest {
+    /// Request line and headers.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+/// The golden request whose path and body contain all of these.
+///
+/// # Errors
+///
+/// There is none.
+pub fn golden_request(with: &[&str]) -> Result<GoldenRequest> {
+    for line in VIM.lines() {
+        let entry: Value = serde_json::from_str(line)?;
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let (head, body) = (text("head"), text("body"));
+        if with.iter().all(|with| head.contains(with) || body.contains(with)) {
+            return Ok(GoldenRequest { head, body });
+        }
+    }
+    anyhow::bail!("no golden request with {with:?}")
+}
+
+/// Fails unless the request is the golden one: in its first line, its headers but for the VIM's port and the length
+/// of a body that has other spaces, its JSON; and it was sent in one write.
+///
+/// # Errors
+///
+/// It differs.
+pub fn assert_golden(request: &VimRequest, golden: &GoldenRequest, vim: &str) -> Result<()> {
+    let headers = |head: &str, host: &str, length: usize| {
+        let mut lines: Vec<String> = head
+            .lines()
+            .map(|line| match line.split_once(": ") {
+                Some(("Host", value)) => format!("Host: {}", value.replace(host, "VIM")),
+                Some(("Content-Length", value)) => {
+                    format!("Content-Length: {}", value.replace(&length.to_string(), "LENGTH"))
+                }
+                _ => line.to_owned(),
+            })
+            .collect();
+        lines[1..].sort();
+        lines
+    };
+    let ours = headers(&request.head, vim.trim_start_matches("http://"), request.body.len());
+    let theirs = headers(&golden.head, "127.0.0.1:30002", golden.body.len());
+    ensure!(ours == theirs, "{ours:#?} instead of {theirs:#?}");
+    if golden.body.is_empty() {
+        ensure!(request.body.is_empty(), "a body: {}", request.body);
+    } else {
+        let wanted: Value = serde_json::from_str(&golden.body)?;
+        ensure!(request.json() == wanted, "{} instead of {}", request.body, golden.body);
+    }
+    ensure!(request.reads == 1, "it came in {} pieces", request.reads);
+    Ok(())
+}
+
+/// Runs guestAgent's binary to its end.
+///
+/// # Errors
+///
+/// It cannot be started, or does not end.
+pub async fn run(args: &[&str]) -> Result<Output> {
+    let mut command = Command::new(daemon::binary("guestAgent")?);
+    let output = command.args(args).kill_on_drop(true).output();
+    Ok(timeout(SOON, output).await.context("it does not end")??)
+}
