@@ -155,7 +155,10 @@ impl Site {
     /// # Errors
     ///
     /// It does not get ready.
-    pub async fn restart_agent(&mut self, meanwhile: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+    pub async fn restart_agent(
+        &mut self,
+        meanwhile: impl AsyncFnOnce() -> Result<()>,
+    ) -> Result<()> {
         self.agent.kill().await?;
         meanwhile().await?;
         let ports = [self.address.port(), self.http.port(), self.maintenance.port()];
@@ -209,9 +212,9 @@ impl Site {
     pub async fn known(&self, place: &Place, reporting: bool) -> Result<()> {
         self.status(&format!("{} is known", place.name), |status| {
             let known = status["hosts"].as_array().into_iter().flatten();
-            known.filter(|host| host["known_to_vim"] == true && host["reporting"] == reporting).any(
-                |host| host["hostname"] == *place.name && host["ip"] == place.ip.to_string(),
-            )
+            known
+                .filter(|host| host["known_to_vim"] == true && host["reporting"] == reporting)
+                .any(|host| host["hostname"] == *place.name && host["ip"] == place.ip.to_string())
         })
         .await
         .map(drop)
@@ -349,9 +352,8 @@ impl Site {
     #[must_use]
     pub fn told_of(&self, instance: InstanceId) -> Vec<VimRequest> {
         let instance = instance.to_string();
-        let about = |request: &VimRequest| {
-            request.method == "PATCH" && request.instance() == instance
-        };
+        let about =
+            |request: &VimRequest| request.method == "PATCH" && request.instance() == instance;
         self.vim.requests().into_iter().filter(about).collect()
     }
 

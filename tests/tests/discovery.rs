@@ -83,6 +83,7 @@ async fn other_names_are_ignored_and_links_directories_and_plain_files_are_never
     }
     fs::create_dir(dir.join(socket_name(id(4), false)))?;
     fs::write(dir.join(socket_name(id(5), false)), "no socket")?;
+    fs::write(dir.join(socket_name(id(8), true)), "none either")?;
     fs::create_dir(dir.join("deeper"))?;
     fs::hard_link(decoy.path(), dir.join("deeper").join(socket_name(id(6), false)))?;
     // The controller names some of them: that is no reason to follow a link either.
@@ -98,6 +99,8 @@ async fn other_names_are_ignored_and_links_directories_and_plain_files_are_never
     let known: Vec<_> =
         host.instances().await?.into_iter().map(|one| one["uuid"].clone()).collect();
     assert_eq!(known, [1, 2, 4, 5, 7].map(|n| id(n).to_string()));
+    let log = host.daemon.stderr();
+    assert!(!log.contains(&id(8).to_string()), "not even for a moment: {log}");
     Ok(())
 }
 

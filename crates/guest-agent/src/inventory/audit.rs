@@ -69,9 +69,18 @@ impl Inventory {
     pub(crate) fn handle_audit_step(&mut self) {
         for host in self.audit.next() {
             self.ask(host);
+            self.remind(host);
             if self.hosts.get(&host).is_some_and(|host| !host.instances.is_empty()) {
                 self.command(host, AgentCommand::Query);
             }
         }
+    }
+
+    /// Tells a guestServer its host's reporting again, if that has changed not long ago.
+    fn remind(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.reminders > 0) else { return };
+        host.reminders -= 1;
+        let reporting = host.reporting;
+        self.command(id, AgentCommand::ModHost { host: id, reporting });
     }
 }

@@ -143,7 +143,7 @@ impl Inventory {
             let name = host.name.clone();
             self.out.note(Note::HostReporting { name, reporting });
         }
-        self.command(id, AgentCommand::ModHost { host: id, reporting });
+        self.command_host(id);
     }
 
     /// Switches the reporting of an instance, adding or moving it as it takes.

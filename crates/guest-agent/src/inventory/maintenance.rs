@@ -82,6 +82,7 @@ impl Inventory {
                 instances_known: false,
                 instances: std::collections::HashSet::new(),
                 other_address: None,
+                reminders: 0,
             },
         );
         self.audit.add(id);

@@ -36,6 +36,10 @@ const READY_PERIOD: Duration = Duration::from_secs(1);
 /// list them; when there are more, they are forgotten, and the lists under way asked for again.
 const MAX_DELETED: usize = 10_000;
 
+/// In how many audits a guestServer is told its host's reporting again after a change: no answer of
+/// its shows it, so one datagram that is lost would leave it wrong for good.
+const REMINDERS: u8 = 6;
+
 /// A host, as far as it is known.
 #[derive(Debug)]
 struct Host {
@@ -54,6 +58,8 @@ struct Host {
     instances: HashSet<InstanceId>,
     /// An address of its own that it was seen to send from, other than `ip`.
     other_address: Option<IpAddr>,
+    /// In how many audits its guestServer is still told the reporting again.
+    reminders: u8,
 }
 
 /// An instance, as far as it is known.
@@ -206,6 +212,15 @@ impl Inventory {
     fn command(&mut self, host: HostId, command: AgentCommand) {
         if let Some(host) = self.hosts.get(&host) {
             self.out.push(Output::Command(host.ip, command));
+        }
+    }
+
+    /// Tells a guestServer its host's reporting, now and in some audits to come.
+    fn command_host(&mut self, id: HostId) {
+        if let Some(host) = self.hosts.get_mut(&id) {
+            host.reminders = REMINDERS;
+            let reporting = host.reporting;
+            self.command(id, AgentCommand::ModHost { host: id, reporting });
         }
     }
 

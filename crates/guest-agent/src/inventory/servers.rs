@@ -70,9 +70,8 @@ impl Inventory {
     /// Tells a guestServer that knows nothing yet everything it has to know.
     pub(super) fn brief(&mut self, id: HostId) {
         let Some(host) = self.hosts.get(&id) else { return };
-        let reporting = host.reporting;
         let instances: Vec<InstanceId> = host.instances.iter().copied().collect();
-        self.command(id, AgentCommand::ModHost { host: id, reporting });
+        self.command_host(id);
         for instance in instances {
             if let Some(known) = self.instances.get(&instance) {
                 let reporting = known.reporting;
@@ -129,9 +128,7 @@ impl Inventory {
     /// The answer to a query.
     fn audited(&mut self, host: HostId, instance: InstanceId, info: &InstanceInfo) {
         let Some(known) = self.instances.get(&instance).filter(|known| known.host == host) else {
-            let name = self.host_name(host);
-            self.out.note(Note::Disowned { instance, host: name });
-            self.command(host, AgentCommand::DelInstance { instance });
+            self.disown(host, instance);
             return;
         };
         let differs = known.heartbeating != info.heartbeating;
@@ -144,6 +141,17 @@ impl Inventory {
             let heartbeating = info.heartbeating;
             self.out.note(Note::Heartbeating { instance, heartbeating, by: Found::Audit });
             self.tell_state(instance);
+        }
+    }
+
+    /// A guestServer has an instance that is not on its host. Before the VIM has listed the host's
+    /// instances, that says nothing: after a restart we are the ones who know too little.
+    fn disown(&mut self, host: HostId, instance: InstanceId) {
+        let elsewhere = self.instances.contains_key(&instance);
+        if elsewhere || self.hosts.get(&host).is_some_and(|host| host.instances_known) {
+            let name = self.host_name(host);
+            self.out.note(Note::Disowned { instance, host: name });
+            self.command(host, AgentCommand::DelInstance { instance });
         }
     }
 

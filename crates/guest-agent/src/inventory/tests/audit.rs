@@ -26,6 +26,32 @@ fn every_host_with_instances_is_queried_and_no_other() {
 }
 
 #[test]
+fn a_host_is_reminded_of_its_reporting_for_six_audits_after_it_was_told() {
+    let mut bench = Bench::with_hosts();
+    for _ in 0..6 {
+        bench.audit_with_reminders();
+    }
+    assert_eq!(bench.audit_with_reminders(), NOTHING, "what was told at the start is over");
+    bench.put_host(1, false);
+    for _ in 0..6 {
+        assert_eq!(bench.audit_with_reminders(), ["10.0.0.1 MOD_HOST disabled"]);
+    }
+    assert_eq!(bench.audit_with_reminders(), NOTHING);
+}
+
+#[test]
+fn before_the_vim_has_listed_a_host_nothing_that_its_server_has_is_deleted() {
+    let mut bench = Bench::new();
+    bench.add_host(1);
+    bench.patch(1, 1, "enabled");
+    bench.server(1, ServerEvent::Instance(instance_id(7), info()));
+    assert_eq!(bench.words(), NOTHING, "we may be the ones who know too little");
+    bench.vim_lists(1, &[]);
+    bench.server(1, ServerEvent::Instance(instance_id(7), info()));
+    assert_eq!(bench.words(), ["10.0.0.1 DEL_INST i7"]);
+}
+
+#[test]
 fn a_host_is_queried_whether_or_not_faults_are_reported() {
     let mut bench = Bench::with_hosts();
     bench.patch(1, 1, "disabled");
@@ -78,7 +104,9 @@ fn a_round_is_spread_evenly_over_its_steps() {
     for step in 0..AUDIT_STEPS {
         bench.inventory.handle_audit_step();
         bench.drain();
-        assert!((2..=3).contains(&bench.words().len()), "{} at step {step}", bench.words().len());
+        let words = bench.words();
+        let queries = words.iter().filter(|word| word.ends_with("QRY_INST")).count();
+        assert!((2..=3).contains(&queries), "{words:?} at step {step}");
     }
 }
 

@@ -135,7 +135,9 @@ fn a_thousand_hosts_with_a_hundred_instances_each_are_built_and_audited() {
             assert_eq!(counts.query, step * hosts / AUDIT_STEPS as usize);
         }
         answer_queries(&mut inventory, &mut counts);
-        assert_eq!(counts, Counts { query: hosts, service: found, ..Counts::default() });
+        let expected =
+            Counts { query: hosts, service: found, mod_host: hosts, ..Counts::default() };
+        assert_eq!(counts, expected, "with a reminder for each host");
     }
 
     let mut counts = Counts::default();

@@ -238,7 +238,7 @@ impl Change<'_> {
             Step::HostGone(..) => 2 * gone,
             Step::Event(_, _, ServerEvent::MonitorReady) => 1 + host(self.sender()),
             Step::Event(..) | Step::Command(_) => 3,
-            Step::Audit | Step::AuditRound => 3 * self.after.hosts.len(),
+            Step::Audit | Step::AuditRound => 4 * self.after.hosts.len(),
             Step::State(..) | Step::RequestHosts | Step::Wait(_) => 1,
             Step::List(_, listed) => 2 * listed.len(),
         };
