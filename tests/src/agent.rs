@@ -24,6 +24,8 @@ use crate::{SOON, golden};
 
 const VIM: &str = include_str!("../../crates/heartbeat-proto/testdata/vim.jsonl");
 
+const DATAGRAMS: &str = include_str!("../../crates/heartbeat-proto/testdata/datagrams.jsonl");
+
 /// Sites of this process so far.
 static SITES: AtomicU32 = AtomicU32::new(0);
 
@@ -472,6 +474,19 @@ pub fn golden_request(with: &[&str]) -> Result<GoldenRequest> {
         }
     }
     anyhow::bail!("no golden request with {with:?}")
+}
+
+/// What a C++ guestAgent sent to mtcAgent: MONITOR_READY.
+///
+/// # Errors
+///
+/// The golden file is broken.
+pub fn golden_ready() -> Result<Vec<u8>> {
+    let line = DATAGRAMS.lines().find(|line| line.contains("agent to mtcAgent"));
+    let entry: Value = serde_json::from_str(line.context("no golden MONITOR_READY")?)?;
+    let hex = entry["hex"].as_str().context("no hex")?;
+    let byte = |at| Ok(u8::from_str_radix(hex.get(at..at + 2).context("odd hex")?, 16)?);
+    (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 /// Fails unless the request is the golden one: in its first line, its headers but for the VIM's port and the length

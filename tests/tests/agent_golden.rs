@@ -3,8 +3,8 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use end_to_end::agent::{Place, Site, assert_golden, golden_request};
+use anyhow::{Result, ensure};
+use end_to_end::agent::{Place, Site, assert_golden, golden_ready, golden_request};
 use end_to_end::{SOON, golden};
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::{AgentCommand, InstanceInfo, ServerEvent};
@@ -143,12 +143,6 @@ async fn every_request_to_the_vim_is_the_golden_one() -> Result<()> {
     ensure!(status["metrics"]["events_retried"] == 0, "{status}");
     ensure!(site.told_of(instance).len() + site.told_of(second).len() == 11);
     Ok(())
-}
-
-/// The golden MONITOR_READY to mtcAgent.
-fn golden_ready() -> Result<Vec<u8>> {
-    let found = golden::datagrams("agent to mtcAgent")?.into_iter().next();
-    Ok(found.context("no golden MONITOR_READY")?.bytes)
 }
 
 /// Asks for an unknown host until mtcAgent is asked once more.

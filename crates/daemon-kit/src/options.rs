@@ -25,7 +25,7 @@ pub const SERVER_PORT: u16 = 2411;
 /// The options that both daemons have.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Configuration file (INI) [default: /etc/mtc/<name>.ini, if it exists]
+    /// Configuration file (INI) [default: that of the daemon in /etc/mtc, if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
