@@ -27,6 +27,7 @@ pub mod rate_limit;
 pub mod service;
 pub mod signals;
 pub mod supervisor;
+pub mod udp;
 pub mod wait_for;
 
 pub use control::{ControlRequest, ControlSocket};

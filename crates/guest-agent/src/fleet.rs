@@ -10,7 +10,6 @@ use heartbeat_proto::control::{
     AgentCommand, Datagram, DatagramError, Hosted, Length, MAX_LEN, PayloadError, ServerEvent,
     Signature,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tracing::{debug, info};
 
@@ -38,15 +37,9 @@ pub(crate) enum Rejected {
     Payload(#[from] PayloadError),
 }
 
-/// A UDP socket with large buffers, where the kernel gives them.
+/// A UDP socket with buffers for a fleet.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-    // Larger buffers are a help, not a need.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    daemon_kit::udp::bind(address, RECEIVE_BUFFER, SEND_BUFFER)
 }
 
 /// The guestServers, all of them.

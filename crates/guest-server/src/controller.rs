@@ -10,7 +10,6 @@ use std::time::Duration;
 use heartbeat_proto::control::{
     AgentCommand, Datagram, DatagramError, Length, MAX_LEN, PayloadError, ServerEvent, Signature,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -95,15 +94,10 @@ impl Controller {
         name: String,
         agent_port: u16,
     ) -> io::Result<Self> {
-        let domain = Domain::for_address(address);
-        let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-        // Larger buffers are a help, not a need.
-        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-        let _ = socket.set_send_buffer_size(SEND_BUFFER);
-        socket.bind(&address.into())?;
+        let socket = daemon_kit::udp::bind(address, RECEIVE_BUFFER, SEND_BUFFER)?;
         let (resolved, addresses) = mpsc::channel(1);
         Ok(Self {
-            socket: UdpSocket::from_std(socket.into())?,
+            socket,
             hostname,
             name,
             agent_port,

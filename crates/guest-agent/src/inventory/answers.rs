@@ -1,8 +1,8 @@
 //! What the VIM answers when it is asked of a host.
 
-use heartbeat_proto::HostId;
 use heartbeat_proto::control::AgentCommand;
 use heartbeat_proto::vim::{HostState, InstanceList, ListedInstance};
+use heartbeat_proto::{HostId, InstanceId};
 
 use super::Inventory;
 use super::output::{Note, Question, Revision};
@@ -71,14 +71,27 @@ impl Inventory {
             return;
         }
         match known {
-            None => self.add_instance(instance, host, reporting, commanded_at),
-            Some(known) if known.host != host => self.move_instance(instance, host, reporting),
+            None => {
+                self.add_instance(instance, host, reporting, commanded_at);
+                self.expect_word(instance);
+            }
+            Some(known) if known.host != host => {
+                self.move_instance(instance, host, reporting);
+                self.expect_word(instance);
+            }
             Some(known) => {
                 if std::mem::replace(&mut known.reporting, reporting) != reporting {
                     self.out.note(Note::InstanceReporting { instance, reporting });
                 }
                 self.command(host, AgentCommand::ModInstance { instance, reporting });
             }
+        }
+    }
+
+    /// The VIM knows more of this instance than we do, and maybe what is no longer so.
+    fn expect_word(&mut self, instance: InstanceId) {
+        if let Some(known) = self.instances.get_mut(&instance) {
+            known.unheard = true;
         }
     }
 }

@@ -44,8 +44,9 @@ impl Round {
         let steps = usize::try_from(AUDIT_STEPS).unwrap_or(1);
         let step = usize::try_from(self.step).unwrap_or_default();
         self.step = (self.step + 1) % AUDIT_STEPS;
-        let from = self.order.len() * step / steps;
-        let to = self.order.len() * (step + 1) / steps;
+        // Rounded up, so that few hosts come early in the round.
+        let from = (self.order.len() * step).div_ceil(steps);
+        let to = (self.order.len() * (step + 1)).div_ceil(steps);
         self.order[from..to].to_vec()
     }
 

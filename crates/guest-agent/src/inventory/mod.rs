@@ -69,6 +69,9 @@ struct Instance {
     /// Whether its faults are reported. This record is what counts, whatever a guestServer says.
     reporting: bool,
     heartbeating: bool,
+    /// The VIM has listed it, and no guestServer has said yet whether it is heartbeating. What is
+    /// said first is told, even if it is what we took for granted: the VIM may know it otherwise.
+    unheard: bool,
     /// What is to be done when it fails, from the last info that was no ILLHEALTH.
     repair_action: CorrectiveAction,
     times: Times,
@@ -273,6 +276,7 @@ impl Inventory {
                 host,
                 reporting,
                 heartbeating: false,
+                unheard: false,
                 repair_action: CorrectiveAction::Log,
                 times: Times::default(),
                 commanded_at,

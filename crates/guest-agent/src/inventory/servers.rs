@@ -96,6 +96,7 @@ impl Inventory {
         self.take_over(instance, info);
         if let Some(known) = self.instances.get_mut(&instance) {
             known.heartbeating = now;
+            known.unheard = false;
         }
         self.out.note(Note::Heartbeating { instance, heartbeating: now, by: Found::Told });
         self.tell_state(instance);
@@ -104,7 +105,8 @@ impl Inventory {
     fn loss(&mut self, instance: InstanceId) {
         let Some(known) = self.instances.get_mut(&instance) else { return };
         let repair_action = known.repair_action;
-        if std::mem::replace(&mut known.heartbeating, false) {
+        let unheard = std::mem::take(&mut known.unheard);
+        if std::mem::replace(&mut known.heartbeating, false) || unheard {
             // Its STOPPED was lost on the way.
             self.out.note(Note::Heartbeating { instance, heartbeating: false, by: Found::Told });
             self.tell_state(instance);
@@ -131,12 +133,13 @@ impl Inventory {
             self.disown(host, instance);
             return;
         };
-        let differs = known.heartbeating != info.heartbeating;
+        let news = known.unheard || known.heartbeating != info.heartbeating;
         self.correct(host, instance, info);
         self.take_over(instance, info);
-        if differs {
+        if news {
             if let Some(known) = self.instances.get_mut(&instance) {
                 known.heartbeating = info.heartbeating;
+                known.unheard = false;
             }
             let heartbeating = info.heartbeating;
             self.out.note(Note::Heartbeating { instance, heartbeating, by: Found::Audit });

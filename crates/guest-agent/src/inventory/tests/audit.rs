@@ -187,3 +187,29 @@ fn an_audit_that_finds_a_dead_guest_tells_its_state_and_raises_no_alarm() {
     bench.server(1, ServerEvent::Instance(instance_id(1), told));
     assert!(bench.notes().iter().all(|note| !matches!(note, Note::Alarm { .. })));
 }
+
+#[test]
+fn what_is_first_heard_of_an_instance_that_the_vim_listed_is_told_even_if_it_is_dead() {
+    let mut bench = Bench::new();
+    bench.add_host(1);
+    bench.vim_says_state(1, "enabled");
+    bench.vim_lists(1, &[(1, "enabled")]);
+    bench.words();
+    let dead = InstanceInfo { heartbeating: false, ..info() };
+    bench.server(1, ServerEvent::Instance(instance_id(1), dead));
+    assert_eq!(bench.words(), ["i1 on compute-1: reporting enabled, heartbeat disabled, 121 s"]);
+    bench.server(1, ServerEvent::Instance(instance_id(1), dead));
+    assert_eq!(bench.words(), NOTHING);
+}
+
+#[test]
+fn a_lonely_host_is_audited_at_once() {
+    let mut bench = Bench::new();
+    bench.add_host(1);
+    bench.vim_says_state(1, "enabled");
+    bench.vim_lists(1, &[(1, "enabled")]);
+    bench.words();
+    bench.inventory.handle_audit_step();
+    bench.drain();
+    assert!(bench.words().contains(&"10.0.0.1 QRY_INST".to_owned()));
+}
