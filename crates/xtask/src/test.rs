@@ -9,6 +9,9 @@ use lab::vm::Assets;
 use crate::cargo::{cargo, run as run_step, workspace};
 use crate::vm;
 
+/// How many tests of one program run at once.
+const TEST_THREADS: &str = "6";
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// Leave out the tests that boot real virtual machines (they need apt, root and about 400 MB)
@@ -19,7 +22,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     // The end-to-end tests start the real binaries, which cargo does not build for them.
     run_step("building", &mut cargo(&["build", "--workspace", "--bins"]))?;
-    run_step("tests without virtual machines", &mut cargo(&["test", "--workspace"]))?;
+    // Most of them wait for something to happen: more at once than there are cores.
+    let mut tests = cargo(&["test", "--workspace"]);
+    run_step("tests without virtual machines", tests.env("RUST_TEST_THREADS", TEST_THREADS))?;
     openapi::run()?;
     if options.no_vm {
         println!("passed; the tests with real virtual machines were LEFT OUT (--no-vm)");
