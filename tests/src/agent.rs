@@ -152,22 +152,22 @@ impl Site {
         })
     }
 
-    /// Kills guestAgent, does something while it is dead, and starts it again where it was.
+    /// Kills guestAgent, does something while it is dead, and starts it again where it was, among what it left.
     ///
     /// # Errors
     ///
     /// It does not get ready.
     pub async fn restart_agent(
-        &mut self,
+        mut self,
         meanwhile: impl AsyncFnOnce() -> Result<()>,
-    ) -> Result<()> {
-        self.agent.kill().await?;
+    ) -> Result<Self> {
+        let dir = self.agent.into_dir().await?;
         meanwhile().await?;
         let ports = [self.address.port(), self.http.port(), self.maintenance.port()];
         let args = self.args.iter().cloned().chain(arguments(self.address.ip(), ports));
-        self.agent = Daemon::start(&daemon::binary("guestAgent")?, args, &[])?;
+        self.agent = Daemon::start_in(dir, &daemon::binary("guestAgent")?, args, &[])?;
         self.agent.wait_ready(SOON).await?;
-        Ok(())
+        Ok(self)
     }
 
     /// guestAgent's configuration file.
@@ -272,8 +272,9 @@ impl Site {
         ]
         .into_iter()
         .flat_map(|(option, value)| [option.to_owned(), value])
-        .collect();
-        let mut server = RealServer { daemon: start_server(&args)?, args, home };
+        .collect::<Vec<_>>();
+        let daemon = Daemon::start(&daemon::binary("guestServer")?, &args, &[])?;
+        let mut server = RealServer { daemon, args, home };
         server.daemon.wait_ready(SOON).await?;
         Ok(server)
     }
@@ -374,10 +375,6 @@ impl Site {
     }
 }
 
-fn start_server(args: &Vec<String>) -> Result<Daemon> {
-    Daemon::start(&daemon::binary("guestServer")?, args, &[])
-}
-
 /// The real guestServer of a site's host.
 #[derive(Debug)]
 pub struct RealServer {
@@ -397,17 +394,17 @@ impl RealServer {
         Guest::start(&self.home.path().join("qemu"), instance, behaviour)
     }
 
-    /// Kills it, does something while it is dead, and starts it again where it was.
+    /// Kills it, does something while it is dead, and starts it again where it was, among what it left.
     ///
     /// # Errors
     ///
     /// It does not get ready.
-    pub async fn restart(&mut self, meanwhile: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
-        self.daemon.kill().await?;
+    pub async fn restart(mut self, meanwhile: impl AsyncFnOnce() -> Result<()>) -> Result<Self> {
+        let dir = self.daemon.into_dir().await?;
         meanwhile().await?;
-        self.daemon = start_server(&self.args)?;
+        self.daemon = Daemon::start_in(dir, &daemon::binary("guestServer")?, &self.args, &[])?;
         self.daemon.wait_ready(SOON).await?;
-        Ok(())
+        Ok(self)
     }
 
     /// What its status says of an instance, once that is `wanted`.

@@ -7,22 +7,22 @@ use anyhow::{Result, ensure};
 use end_to_end::agent::{Place, Site, assert_golden, golden_ready, golden_request};
 use end_to_end::{SOON, golden};
 use heartbeat_proto::InstanceId;
-use heartbeat_proto::control::{AgentCommand, InstanceInfo, ServerEvent};
-use heartbeat_proto::guest::CorrectiveAction;
+use heartbeat_proto::control::AgentCommand;
 use lab::server::Server;
 use lab::wait::until_ok;
 use serde_json::json;
 
-/// The golden host, known to the site's guestAgent, and its guestServer.
-async fn golden_host(site: &Site) -> Result<(Place, Server)> {
+/// The golden host.
+fn golden_place(site: &Site) -> Result<Place> {
     let id = "010e7741-1173-4a3b-88fa-c4e5905500ca".parse()?;
-    let place = Place { id, name: golden::HOSTNAME.into(), ip: site.ip(10) };
-    let server =
-        Server::start(&place.name, (place.ip, site.server_port).into(), site.address).await?;
-    site.vim.set_host(id, &place.name, true);
-    site.mtc.add_host(id, &place.name, &place.ip.to_string())?;
-    site.known(&place, true).await?;
-    Ok((place, server))
+    Ok(Place { id, name: golden::HOSTNAME.into(), ip: site.ip(10) })
+}
+
+/// The VIM and the maintenance system tell guestAgent of the golden host.
+async fn introduce(site: &Site, place: &Place) -> Result<()> {
+    site.vim.set_host(place.id, &place.name, true);
+    site.mtc.add_host(place.id, &place.name, &place.ip.to_string())?;
+    site.known(place, true).await
 }
 
 /// Waits for the command of this kind, which has to be the golden one of this name.
@@ -39,8 +39,13 @@ async fn every_command_to_a_guest_server_is_the_golden_one() -> Result<()> {
     let site = Site::start().await?;
     let instance = golden::instance()?;
     let deleted: InstanceId = "8d80875b-fa73-4ccb-bce3-1cd4df104401".parse()?;
-    let (_, server) = golden_host(&site).await?;
-    let mod_host = |command: &AgentCommand| matches!(command, AgentCommand::ModHost { .. });
+    let place = golden_place(&site)?;
+    let at = (place.ip, site.server_port).into();
+    let server = Server::start(&place.name, at, site.address).await?;
+    introduce(&site, &place).await?;
+    // Off until the VIM has answered.
+    let mod_host =
+        |command: &AgentCommand| matches!(command, AgentCommand::ModHost { reporting: true, .. });
     expect(&server, "MOD_HOST", mod_host).await?;
     let (vim, hostname) = (site.commander, golden::HOSTNAME);
     ensure!(vim.add_instance(instance, hostname).await? == json!({"status": "pass"}));
@@ -76,7 +81,8 @@ async fn every_command_to_a_guest_server_is_the_golden_one() -> Result<()> {
 async fn every_request_to_the_vim_is_the_golden_one() -> Result<()> {
     let site = Site::start().await?;
     let instance = golden::instance()?;
-    let (place, server) = golden_host(&site).await?;
+    let place = golden_place(&site)?;
+    introduce(&site, &place).await?;
     let url = site.vim.url();
     for (what, path) in [("state", "/v1/hosts/"), ("instances", "?host_uuid=")] {
         let asked = |request: &lab::vim::VimRequest| request.path.contains(path);
@@ -87,7 +93,8 @@ async fn every_request_to_the_vim_is_the_golden_one() -> Result<()> {
     vim.add_instance(instance, hostname).await?;
     vim.switch_instance(instance, hostname, true).await?;
 
-    let socket = UdpSocket::bind((place.ip, 0))?;
+    // No guestServer that answers queries: nobody but this test says anything.
+    let socket = UdpSocket::bind((place.ip, site.server_port))?;
     let raw = |bytes: &[u8]| socket.send_to(bytes, site.address).map(drop);
     let next = async |with: &[&str]| -> Result<()> {
         let request = site.told(&format!("{with:?}"), instance, |_| true).await?;
@@ -119,17 +126,10 @@ async fn every_request_to_the_vim_is_the_golden_one() -> Result<()> {
 
     let second: InstanceId = "8d80875b-fa73-4ccb-bce3-1cd4df10aaaa".parse()?;
     vim.add_instance(second, hostname).await?;
-    let info = InstanceInfo {
-        reporting: false,
-        heartbeating: true,
-        repair_action: CorrectiveAction::Log,
-        restart_secs: 601,
-        shutdown_secs: 1,
-        suspend_secs: 1,
-        resume_secs: 1,
-        vote_secs: 1,
-    };
-    server.send(&ServerEvent::Running(second, info)).await?;
+    let running = golden::event("RUNNING", "")?.text.replace(golden::INSTANCE, &second.to_string());
+    let running = running.replace("\"121\"", "\"601\"");
+    let running = running.replace("\"reporting\":\"enabled\"", "\"reporting\":\"disabled\"");
+    raw(&golden::event_bytes(0x0110_fead, &running)?)?;
     let request = site.told("the second one", second, |_| true).await?;
     assert_golden(&request, &golden_request(&["\"601\""])?, &url)?;
     // An empty response in the C++ one; agreement in ours.

@@ -77,9 +77,7 @@ async fn hosts_come_change_and_go_as_the_maintenance_system_says() -> Result<()>
     // Gone: so are its instances, and the guestServer is told.
     site.mtc.del_host(third.id, &third.name)?;
     for number in 1..=2 {
-        let deleted = |command: &AgentCommand| {
-            matches!(command, AgentCommand::DelInstance { .. })
-        };
+        let deleted = |command: &AgentCommand| matches!(command, AgentCommand::DelInstance { .. });
         other.wait_for(&format!("DEL_INST {number}"), SOON, deleted).await?;
     }
     let status = site.status("it is gone", |status| hosts(status).len() == 1).await?;
@@ -166,7 +164,8 @@ async fn the_audit_finds_what_was_lost() -> Result<()> {
     }
     first.set_heartbeating(died, true).await?;
     site.told("it runs", died, |request| is_state(request, true)).await?;
-    commanded(&first, AgentCommand::ModInstance { instance: switched, reporting: true }).await.ok();
+    let added = AgentCommand::AddInstance { instance: switched, reporting: true };
+    ensure!(first.commands().iter().any(|one| one.command == Ok(added.clone())));
     first.change(died, |info| info.heartbeating = false);
     first.change(switched, |info| info.reporting = false);
     first.change(unknown, |info| info.heartbeating = true);

@@ -73,7 +73,9 @@ async fn a_vim_in_trouble_is_told_again_and_one_that_refuses_is_not() -> Result<
         let earlier = alarms(&site, id(number));
         site.vim.set_mood(Mood::Normal);
         let again = || alarms(&site, id(number)) > earlier;
-        until("the alarm is there again", SOON, again).await.with_context(|| format!("{mood:?}"))?;
+        until("the alarm is there again", SOON, again)
+            .await
+            .with_context(|| format!("{mood:?}"))?;
     }
     site.vim.set_mood(Mood::Status(404));
     server.send(&ServerEvent::Loss(id(4))).await?;
@@ -140,6 +142,8 @@ async fn while_the_vim_hangs_all_goes_on_and_then_it_learns_everything() -> Resu
     ensure!(status["instances"].as_array().is_some_and(|all| all.len() == 101), "{status}");
     let received = status["metrics"]["datagrams_received"].as_u64().context("no count")?;
 
+    let before = site.vim.requests().len();
+    let _ = site.vim.drain();
     site.vim.set_mood(Mood::Hanging);
     // What is on its way while it hangs may have to be sent again; that one is not counted.
     server_of(INSTANCES)?.set_heartbeating(id(INSTANCES), true).await?;
@@ -166,7 +170,10 @@ async fn while_the_vim_hangs_all_goes_on_and_then_it_learns_everything() -> Resu
                     let vote = vote(&format!("because {number}"));
                     server.send(&ServerEvent::VoteNotify(instance, vote)).await?;
                 }
-                8 => server.send(&ServerEvent::Loss(instance)).await?,
+                8 => {
+                    server.change(instance, |info| info.heartbeating = false);
+                    server.send(&ServerEvent::Loss(instance)).await?;
+                }
                 _ => server.set_heartbeating(instance, (number / 3 + step) % 2 == 0).await?,
             }
             sent += 1;
@@ -193,10 +200,14 @@ async fn while_the_vim_hangs_all_goes_on_and_then_it_learns_everything() -> Resu
 
     site.vim.set_mood(Mood::Normal);
     site.all_told().await?;
+    let requests = site.vim.requests();
     for number in 0..INSTANCES {
-        let told = site.told_of(id(number));
+        let told: Vec<_> = requests[before..]
+            .iter()
+            .filter(|request| request.instance() == id(number).to_string())
+            .collect();
         let list = || told.iter().map(|one| format!("\n{one}")).collect::<String>();
-        let kinds: Vec<_> = told.iter().map(lab::vim::VimRequest::event_type).collect();
+        let kinds: Vec<_> = told.iter().map(|one| one.event_type()).collect();
         let place = |kind: &str| kinds.iter().position(|one| one == kind);
         let count = |kind: &str| kinds.iter().filter(|one| *one == kind).count();
         ensure!(count("alarm") == 1 && count("action") == 1, "{number}:{}", list());
@@ -205,8 +216,8 @@ async fn while_the_vim_hangs_all_goes_on_and_then_it_learns_everything() -> Resu
         let last = told.iter().rfind(|one| one.event_type() == "service").context("no state")?;
         let heartbeating = expected[id(number).to_string().as_str()];
         ensure!(is_state(last, heartbeating), "{number} {heartbeating}:{}", list());
-        // A newer state takes the place of one that was not sent: there is but one.
-        ensure!(count("service") == 1, "{number}:{}", list());
+        // A newer state takes the place of one that was not sent; one may have been under way.
+        ensure!(count("service") <= 2, "{number}:{}", list());
         ensure!(told.iter().any(|one| one.body.contains(&format!("because {number}\""))));
     }
     Ok(())

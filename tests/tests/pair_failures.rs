@@ -158,12 +158,8 @@ async fn what_a_lossy_network_lost_is_made_good_by_the_audit() -> Result<()> {
     let back = site.ip(61);
     let relay =
         Relay::start(site.address, place.ip, site.server_port, at, back, 20_240_607).await?;
-    let lossy = Faults {
-        loss: 0.3,
-        doubling: 0.05,
-        delaying: 0.2,
-        delay: Duration::from_millis(200),
-    };
+    let lossy =
+        Faults { loss: 0.3, doubling: 0.05, delaying: 0.2, delay: Duration::from_millis(200) };
     relay.set(lossy);
     site.vim.set_host(place.id, &place.name, true);
     site.mtc.add_host(place.id, &place.name, &place.ip.to_string())?;

@@ -37,7 +37,7 @@ fn alarmed(site: &Site, n: u128) -> bool {
 
 #[tokio::test]
 async fn a_killed_guest_agent_learns_everything_again() -> Result<()> {
-    let (mut site, place, server, guests) = pair(3).await?;
+    let (site, place, server, guests) = pair(3).await?;
     let died = async || {
         guests[2].freeze().await?;
         let lost = |one: &serde_json::Value| one["heartbeating"] == false;
@@ -45,7 +45,7 @@ async fn a_killed_guest_agent_learns_everything_again() -> Result<()> {
     };
     let asked = site.mtc.asked().len();
     let before = site.vim.requests().len();
-    site.restart_agent(died).await?;
+    let site = site.restart_agent(died).await?;
     until("mtcAgent is asked", SOON, || site.mtc.asked().len() > asked).await?;
     site.known(&place, true).await?;
     for number in 1..=3 {
@@ -82,8 +82,8 @@ async fn a_killed_guest_agent_learns_everything_again() -> Result<()> {
 
 #[tokio::test]
 async fn a_killed_guest_server_learns_everything_again() -> Result<()> {
-    let (site, place, mut server, guests) = pair(3).await?;
-    server.restart(async || guests[2].remove().await).await?;
+    let (site, place, server, guests) = pair(3).await?;
+    let server = server.restart(async || guests[2].remove().await).await?;
     let ready = |line: &str| line.contains("guestServer is ready") && line.contains(&place.name);
     site.agent.wait_log("MONITOR_READY", SOON, ready).await?;
     for guest in &guests[..2] {
@@ -91,7 +91,8 @@ async fn a_killed_guest_server_learns_everything_again() -> Result<()> {
     }
     all_beat(&guests[..2], 2).await?;
     for number in 1..=2 {
-        let alive = |one: &serde_json::Value| one["heartbeating"] == true && one["reporting"] == true;
+        let alive =
+            |one: &serde_json::Value| one["heartbeating"] == true && one["reporting"] == true;
         server.instance("it is watched again", id(number), alive).await?;
         site.instance("that is known", id(number), alive).await?;
     }

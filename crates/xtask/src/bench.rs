@@ -1,20 +1,22 @@
 //! `cargo xtask bench`: figures beside their budgets.
 //!
-//! The release build of guestServer runs on one core; the guests, the controller and the clock that
-//! measures run on another, in a process of their own: this program, built in release mode too and
+//! The release build of the daemon runs on one core; its neighbours and the clock that measures run
+//! on another, in a process of their own: this program, built in release mode too and
 //! started anew. What is over budget is said, and fails nothing; only what cannot be measured at
 //! all is an error.
 //!
 //! | file | what |
 //! |---|---|
 //! | `scenario` | what is measured, in which order |
-//! | `heartbeat`, `arrival`, `silence`, `idle`, `hostile` | one scenario each |
+//! | `heartbeat`, `arrival`, `silence`, `idle`, `hostile` | one scenario of guestServer each |
+//! | `agent` | the scenarios of guestAgent, and what they need |
 //! | `site` | a channel directory, a controller, and the daemon started beside them |
 //! | `schedule` | how late the challenges of one guest are |
 //! | `lateness` | how late the load and the machine themselves are |
 //! | `figure`, `report` | figures, medians of several runs, table and JSON |
 //! | `cores` | who runs where |
 
+mod agent;
 mod arrival;
 mod cores;
 mod figure;
@@ -30,21 +32,21 @@ mod site;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use daemon_kit::raise_open_files;
 
-use crate::cargo::{release_binary, target_dir};
+use crate::cargo::{release_binaries, target_dir};
 use cores::Cores;
 use report::Report;
-use scenario::Scenario;
+use scenario::{Scenario, Subject};
 
 /// Runs of which medians are taken, unless told otherwise.
 const RUNS: u32 = 5;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Shorter runs, and one of each: under two minutes instead of ten
+    /// Shorter runs, and one of each: some three minutes instead of twenty
     #[arg(long)]
     quick: bool,
 
@@ -52,18 +54,24 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
 
-    /// Measure only the scenarios whose title contains this
+    /// Measure only the scenarios whose daemon and title contain this, as in `--only agent`
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 
-    /// The daemon to measure. This program is then the load, and starts nothing else anew
-    #[arg(long, value_name = "FILE", hide = true)]
-    daemon: Option<PathBuf>,
+    /// The daemon to measure, with the next one. This program is then the load, and starts nothing
+    /// else anew
+    #[arg(long, value_name = "FILE", hide = true, requires = "agent")]
+    server: Option<PathBuf>,
+
+    /// The other daemon to measure
+    #[arg(long, value_name = "FILE", hide = true, requires = "server")]
+    agent: Option<PathBuf>,
 }
 
 /// What every scenario is run with.
 struct Setup {
-    binary: PathBuf,
+    server: PathBuf,
+    agent: PathBuf,
     cores: Cores,
     quick: bool,
 }
@@ -76,18 +84,19 @@ impl Setup {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    match &options.daemon {
-        Some(daemon) => measure(options, daemon.clone()),
-        None => start_load(options),
+    match (&options.server, &options.agent) {
+        (Some(server), Some(agent)) => measure(options, server.clone(), agent.clone()),
+        (None, _) | (_, None) => start_load(options),
     }
 }
 
-/// Builds both programs in release mode and runs the measuring one.
+/// Builds all programs in release mode and runs the measuring one.
 fn start_load(options: &Options) -> Result<()> {
-    let daemon = release_binary("guest-server", "guestServer")?;
-    let load = release_binary("xtask", "xtask")?;
+    let packages =
+        [("guest-server", "guestServer"), ("guest-agent", "guestAgent"), ("xtask", "xtask")];
+    let [server, agent, load] = release_binaries(packages)?;
     let mut command = cores::before_others(&load);
-    command.arg("bench").arg("--daemon").arg(daemon);
+    command.arg("bench").arg("--server").arg(server).arg("--agent").arg(agent);
     if options.quick {
         command.arg("--quick");
     }
@@ -102,32 +111,50 @@ fn start_load(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(options: &Options, binary: PathBuf) -> Result<()> {
+fn measure(options: &Options, server: PathBuf, agent: PathBuf) -> Result<()> {
     // A lab guest has two open files.
     raise_open_files().context("cannot raise the limit of open files")?;
-    let setup = Setup { binary, cores: Cores::split()?, quick: options.quick };
+    let setup = Setup { server, agent, cores: Cores::split()?, quick: options.quick };
+    let asked =
+        |scenario: &Scenario| options.only.as_ref().is_none_or(|only| scenario.matches(only));
+    if !Scenario::ALL.iter().any(asked) {
+        let titles: Vec<_> = Scenario::ALL.iter().map(|scenario| scenario.title()).collect();
+        bail!("nothing contains what --only says; there are {titles:#?}");
+    }
+    let mut complete = true;
+    for &subject in Subject::ALL {
+        let scenarios = Scenario::ALL.iter().copied().filter(asked);
+        let scenarios: Vec<_> = scenarios.filter(|one| one.subject() == subject).collect();
+        if !scenarios.is_empty() {
+            complete &= measure_one(options, &setup, subject, &scenarios)?;
+        }
+    }
+    ensure!(complete, "not everything could be measured");
+    Ok(())
+}
+
+/// Measures one daemon, and says whether all of it could be.
+fn measure_one(
+    options: &Options,
+    setup: &Setup,
+    subject: Subject,
+    scenarios: &[Scenario],
+) -> Result<bool> {
     let runs = options.runs.unwrap_or(setup.pick(RUNS, 1));
-    let asked = |scenario: &Scenario| {
-        options.only.as_ref().is_none_or(|only| scenario.title().contains(only.as_str()))
-    };
-    let scenarios: Vec<Scenario> = Scenario::ALL.iter().copied().filter(asked).collect();
-    let titles = || Scenario::ALL.iter().map(|scenario| scenario.title()).collect::<Vec<_>>();
-    ensure!(!scenarios.is_empty(), "no title contains what --only says; there are {:#?}", titles());
-    let mut report = Report::new(&setup, runs);
+    let mut report = Report::new(setup, runs);
     for run in 1..=runs {
-        for scenario in &scenarios {
-            eprintln!("== run {run} of {runs}: {}", scenario.title());
+        for scenario in scenarios.iter().filter(|scenario| run == 1 || !scenario.once()) {
+            eprintln!("== {}, run {run} of {runs}: {}", subject.name(), scenario.title());
             // A runtime of its own, so that nothing of one scenario lives on in the next.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let figures = runtime.block_on(scenario.measure(&setup));
+            let figures = runtime.block_on(scenario.measure(setup));
             runtime.shutdown_background();
             report.add(scenario.title(), figures);
         }
     }
     println!("{report}");
-    let path = target_dir().join("bench").join("guest-server.json");
+    let path = target_dir().join("bench").join(subject.file());
     report.write(&path)?;
     println!("The same as JSON: {}", path.display());
-    ensure!(report.complete(), "not everything could be measured");
-    Ok(())
+    Ok(report.complete())
 }

@@ -34,11 +34,6 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Builds a binary in release mode and returns its path.
-pub(crate) fn release_binary(package: &str, binary: &str) -> Result<PathBuf> {
-    release_binaries([(package, binary)]).map(|[path]| path)
-}
-
 /// Builds binaries, each given with its package, in release mode, and returns their paths.
 pub(crate) fn release_binaries<const N: usize>(
     binaries: [(&str, &str); N],

@@ -95,6 +95,18 @@ pub(super) fn put_after_load(daemon: i32) -> Result<()> {
     Ok(())
 }
 
+/// Moves this thread, and with it all that it starts, behind those that run
+/// [before others](before_others), where this one does too.
+pub(super) fn come_after_others() -> Result<()> {
+    if is_before_others() {
+        let mut chrt = Command::new("chrt");
+        chrt.args(["--other", "--pid", "0", &nix::unistd::gettid().to_string()]);
+        let status = chrt.status().context("cannot run chrt")?;
+        ensure!(status.success(), "chrt: {status}");
+    }
+    Ok(())
+}
+
 /// Whether this process runs [before others](before_others).
 pub(super) fn is_before_others() -> bool {
     /// The real-time priority among the fields after the name, which ends with the last bracket.

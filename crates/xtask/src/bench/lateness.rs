@@ -76,14 +76,19 @@ impl Lateness {
 
 impl Own {
     pub(super) fn figures(&self) -> Vec<Figure> {
-        let late = |ticks: &[Tick]| ticks.iter().map(|tick| millis(tick.late)).collect::<Vec<_>>();
-        let (machine, load) = (late(&self.machine), late(&self.load));
+        let load = late(&self.load);
         let figure = |what: &str, value| Figure::new(what, Unit::Millis, value);
         vec![
             figure("for comparison: the load's own lateness, p99", quantile(&load, 0.99)),
             figure("for comparison: the load's own lateness, largest", largest(&load)),
-            figure("for comparison: a bare timer on the daemon's core, largest", largest(&machine)),
+            self.machine(),
         ]
+    }
+
+    /// The machine's alone, for a load that does not live on a runtime.
+    pub(super) fn machine(&self) -> Figure {
+        let what = "for comparison: a bare timer on the daemon's core, largest";
+        Figure::new(what, Unit::Millis, largest(&late(&self.machine)))
     }
 
     /// Whether machine or load stalled at some time in these milliseconds before `until`, so that
@@ -98,6 +103,10 @@ impl Own {
         };
         is_before_others() && self.machine.iter().chain(&self.load).any(overlaps)
     }
+}
+
+fn late(ticks: &[Tick]) -> Vec<f64> {
+    ticks.iter().map(|tick| millis(tick.late)).collect()
 }
 
 /// A thread that wakes again and again.

@@ -3,9 +3,35 @@
 use anyhow::Result;
 
 use super::figure::Figure;
-use super::{Setup, arrival, heartbeat, hostile, idle, silence};
+use super::{Setup, agent, arrival, heartbeat, hostile, idle, silence};
 
-/// One situation of the daemon and what is measured in it.
+/// Whose figures these are: each daemon has a table and a file of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    GuestServer,
+    GuestAgent,
+}
+
+impl Subject {
+    pub(super) const ALL: &[Self] = &[Self::GuestServer, Self::GuestAgent];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::GuestServer => "guestServer",
+            Self::GuestAgent => "guestAgent",
+        }
+    }
+
+    /// The name of the file with its figures.
+    pub(super) const fn file(self) -> &'static str {
+        match self {
+            Self::GuestServer => "guest-server.json",
+            Self::GuestAgent => "guest-agent.json",
+        }
+    }
+}
+
+/// One situation of a daemon and what is measured in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scenario {
     /// Started before so many sockets, heartbeating them all, stopped.
@@ -20,6 +46,12 @@ pub(super) enum Scenario {
     Idle,
     /// Guests that want to do harm.
     Hostile,
+    /// guestAgent with a fleet of a thousand hosts.
+    Crowd,
+    /// guestAgent while the VIM hangs.
+    VimHangs,
+    /// Guests that fall silent, with both daemons.
+    SilenceToVim,
 }
 
 impl Scenario {
@@ -31,7 +63,33 @@ impl Scenario {
         Self::SilenceTogether,
         Self::Idle,
         Self::Hostile,
+        Self::Crowd,
+        Self::SilenceToVim,
+        Self::VimHangs,
     ];
+
+    pub(super) const fn subject(self) -> Subject {
+        match self {
+            Self::Heartbeats { .. }
+            | Self::Arrivals
+            | Self::Silence
+            | Self::SilenceTogether
+            | Self::Idle
+            | Self::Hostile => Subject::GuestServer,
+            Self::Crowd | Self::SilenceToVim | Self::VimHangs => Subject::GuestAgent,
+        }
+    }
+
+    /// Whether it is measured in the first run only, for it takes long.
+    pub(super) const fn once(self) -> bool {
+        matches!(self, Self::VimHangs)
+    }
+
+    /// Whether `--only` with this text means this one.
+    pub(super) fn matches(self, text: &str) -> bool {
+        let whole = format!("{}: {}", self.subject().name(), self.title());
+        whole.to_lowercase().contains(&text.to_lowercase())
+    }
 
     pub(super) fn title(self) -> String {
         match self {
@@ -41,6 +99,9 @@ impl Scenario {
             Self::SilenceTogether => "100 guests silent at once, T = 1 s".into(),
             Self::Idle => "idle, no guests".into(),
             Self::Hostile => "20 normal guests beside hostile ones".into(),
+            Self::Crowd => "1,000 hosts with 100 instances each".into(),
+            Self::SilenceToVim => "guests fall silent, both daemons, T = 1 s".into(),
+            Self::VimHangs => "the VIM hangs; 1,000 states, 100 alarms, 100 votes".into(),
         }
     }
 
@@ -57,6 +118,9 @@ impl Scenario {
             Self::SilenceTogether => silence::together(setup).await,
             Self::Idle => idle::measure(setup).await,
             Self::Hostile => hostile::measure(setup).await,
+            Self::Crowd => agent::crowd::measure(setup).await,
+            Self::SilenceToVim => agent::silence::measure(setup).await,
+            Self::VimHangs => agent::hang::measure(setup).await,
         }
     }
 }

@@ -79,7 +79,7 @@ impl Site {
             &channels,
         ];
         let started = Instant::now();
-        let mut daemon = setup.cores.on_daemons(|| Daemon::start(&setup.binary, args, env))??;
+        let mut daemon = setup.cores.on_daemons(|| Daemon::start(&setup.server, args, env))??;
         let ready = daemon.wait_ready(PATIENCE).await?;
         put_after_load(daemon.pid())?;
         self.controller.next(PATIENCE).await.context("MONITOR_READY")?;
