@@ -17,8 +17,24 @@ use super::address::VimAddress;
 use super::answer::{Answer, BadAnswer};
 use super::request::Request;
 
-/// The time for everything: the name, the connection, the request, the answer.
-pub(super) const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Until it is sent: the name, the connection, the request itself.
+    pub(super) sent: Duration,
+    /// From then until its answer is whole.
+    pub(super) answered: Duration,
+}
+
+/// For what may be asked again: 20 s each way.
+pub(super) const QUESTION_LIMITS: Limits =
+    Limits { sent: Duration::from_secs(20), answered: Duration::from_secs(20) };
+
+/// For what must not be told twice. A VIM that hangs has the request in its hands and reads it when
+/// it goes on, whether or not anybody still waits; to give up and tell it again would double it. So
+/// its answer is awaited for longer than a VIM that is worth waiting for ever hangs.
+pub(super) const EVENT_LIMITS: Limits =
+    Limits { sent: Duration::from_secs(20), answered: Duration::from_secs(90) };
 
 /// Bytes that are read at once.
 const ROOM: usize = 8 * 1024;
@@ -72,12 +88,10 @@ pub(super) async fn exchange(
     vim: &VimAddress,
     request: &Request,
     max_body: usize,
-    time_limit: Duration,
+    limits: Limits,
 ) -> Result<Reply, Failure> {
     let mut answer = Answer::new(max_body);
-    let ended = timeout(time_limit, converse(vim, request, &mut answer))
-        .await
-        .unwrap_or(Err(Failure::TimeOut(time_limit)));
+    let ended = converse(vim, request, &mut answer, limits).await;
     let Some(status) = answer.status() else {
         return ended.map(|()| Reply::Silence);
     };
@@ -92,19 +106,33 @@ pub(super) async fn exchange(
 
 /// Returns without an error when the answer is complete, or when the connection was closed without
 /// a byte after the whole request was sent.
-async fn converse(vim: &VimAddress, request: &Request, answer: &mut Answer) -> Result<(), Failure> {
-    // Resolves a name in a thread aside, and tries all its addresses.
-    let stream = TcpStream::connect((vim.host(), vim.port())).await.map_err(Failure::Connect)?;
-    talk(stream, request, answer).await
-}
-
-async fn talk(
-    mut stream: TcpStream,
+async fn converse(
+    vim: &VimAddress,
     request: &Request,
     answer: &mut Answer,
+    limits: Limits,
 ) -> Result<(), Failure> {
+    let late = |limit| move |_| Failure::TimeOut(limit);
+    let (stream, sent) =
+        timeout(limits.sent, send(vim, request)).await.map_err(late(limits.sent))??;
+    timeout(limits.answered, listen(stream, sent, answer)).await.map_err(late(limits.answered))?
+}
+
+/// Connects and sends; also returns what came of the sending.
+async fn send(vim: &VimAddress, request: &Request) -> Result<(TcpStream, io::Result<()>), Failure> {
+    // Resolves a name in a thread aside, and tries all its addresses.
+    let mut stream =
+        TcpStream::connect((vim.host(), vim.port())).await.map_err(Failure::Connect)?;
     // One write: the buffer of a new connection takes much more than any request of ours.
     let sent = stream.write_all(request.as_bytes()).await;
+    Ok((stream, sent))
+}
+
+async fn listen(
+    mut stream: TcpStream,
+    sent: io::Result<()>,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
     // A server that closes early may still have answered.
     let mut room = vec![0; ROOM];
     loop {

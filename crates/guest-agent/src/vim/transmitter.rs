@@ -4,15 +4,13 @@
 //! lost. It ends at once, and breaks off what it is at, when the main loop drops the receiver of
 //! what is done; when the main loop drops the sender of jobs, it finishes the one it has.
 
-use std::time::Duration;
-
 use daemon_kit::describe;
 use heartbeat_proto::vim::{HostState, InstanceEvent, InstanceList};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::address::VimAddress;
-use super::client::{Failure, Refusal, Reply, TIME_LIMIT, exchange};
+use super::client::{EVENT_LIMITS, Failure, Limits, QUESTION_LIMITS, Refusal, Reply, exchange};
 use super::request::Request;
 use crate::inventory::{Question, Topic};
 
@@ -88,14 +86,16 @@ pub(crate) enum Unanswered {
 #[derive(Debug)]
 pub(crate) struct Transmitter {
     vim: VimAddress,
-    time_limit: Duration,
+    event_limits: Limits,
+    question_limits: Limits,
 }
 
 impl Transmitter {
     /// Starts the task. Give it one job and wait for what came of it, then the next. Call it inside
     /// the runtime.
     pub(crate) fn spawn(vim: VimAddress) -> (mpsc::Sender<Job>, mpsc::Receiver<Done>) {
-        Self { vim, time_limit: TIME_LIMIT }.start()
+        let (event_limits, question_limits) = (EVENT_LIMITS, QUESTION_LIMITS);
+        Self { vim, event_limits, question_limits }.start()
     }
 
     fn start(self) -> (mpsc::Sender<Job>, mpsc::Receiver<Done>) {
@@ -121,7 +121,8 @@ impl Transmitter {
         match job {
             Job::Event(event) => {
                 let request = Request::event(&self.vim, &event);
-                let reply = exchange(&self.vim, &request, MAX_EVENT_ANSWER, self.time_limit).await;
+                let reply =
+                    exchange(&self.vim, &request, MAX_EVENT_ANSWER, self.event_limits).await;
                 Done::Event(match reply {
                     Ok(Reply::Success(_) | Reply::Silence) => EventOutcome::Delivered,
                     Ok(Reply::Refused(refusal)) => EventOutcome::Refused(refusal),
@@ -130,7 +131,7 @@ impl Transmitter {
             }
             Job::Question(question) => {
                 let request = Request::question(&self.vim, &question);
-                let reply = exchange(&self.vim, &request, MAX_ANSWER, self.time_limit).await;
+                let reply = exchange(&self.vim, &request, MAX_ANSWER, self.question_limits).await;
                 let answer = match reply {
                     Ok(Reply::Success(Ok(body))) => read(question.topic, &body),
                     Ok(Reply::Silence) => Err(Unanswered::Silent),

@@ -56,8 +56,10 @@ pub(super) fn serve(shared: &Shared, mut stream: TcpStream) {
         }
     }
     if let Some(body) = answer {
-        // No Content-Length: the end of the connection is the end of the body.
-        let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}");
+        // No Content-Length: the end of the connection is the end of the body. Made first, then sent:
+        // a list of instances has thousands of pieces.
+        let answer = format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}");
+        let _ = stream.write_all(answer.as_bytes());
     }
     let _ = stream.shutdown(Shutdown::Write);
 }

@@ -16,12 +16,13 @@ fn request(vim: &VimAddress) -> Request {
 }
 
 async fn at(vim: &VimAddress, time_limit: Duration) -> Result<Reply, Failure> {
-    exchange(vim, &request(vim), 1024, time_limit).await
+    let limits = Limits { sent: time_limit, answered: time_limit };
+    exchange(vim, &request(vim), 1024, limits).await
 }
 
 async fn ask(behaviour: Behaviour) -> Result<Reply, Failure> {
     let vim = StandIn::start([behaviour]).await;
-    at(&vim.address, TIME_LIMIT).await
+    at(&vim.address, EVENT_LIMITS.answered).await
 }
 
 async fn body(behaviour: Behaviour) -> String {
@@ -34,7 +35,7 @@ async fn body(behaviour: Behaviour) -> String {
 #[tokio::test]
 async fn the_request_comes_whole_in_one_read() {
     let mut vim = StandIn::start([answer("")]).await;
-    let reply = at(&vim.address, TIME_LIMIT).await;
+    let reply = at(&vim.address, EVENT_LIMITS.answered).await;
     assert!(matches!(reply, Ok(Reply::Silence)), "{reply:?}");
     assert_eq!(vim.request().await, request(&vim.address).as_bytes());
 }
@@ -128,6 +129,16 @@ async fn a_broken_connection_failed() {
     }
 }
 
+/// A request over a connection that is there already.
+async fn talk(
+    mut stream: TcpStream,
+    request: &Request,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
+    let sent = stream.write_all(request.as_bytes()).await;
+    listen(stream, sent, answer).await
+}
+
 #[tokio::test]
 async fn a_request_that_was_not_sent_whole_was_not_taken() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -157,10 +168,10 @@ async fn a_server_that_closes_before_it_has_read_has_not_taken_the_request() {
 
 #[tokio::test]
 async fn nobody_there_failed() {
-    let reply = at(&StandIn::nobody(), TIME_LIMIT).await;
+    let reply = at(&StandIn::nobody(), EVENT_LIMITS.answered).await;
     assert!(matches!(reply, Err(Failure::Connect(_))), "{reply:?}");
     let nowhere = "http://no-such-host.invalid:1".parse().unwrap();
-    let reply = at(&nowhere, TIME_LIMIT).await;
+    let reply = at(&nowhere, EVENT_LIMITS.answered).await;
     assert!(matches!(reply, Err(Failure::Connect(_) | Failure::TimeOut(_))), "{reply:?}");
 }
 
@@ -195,6 +206,6 @@ async fn the_limit_holds_for_everything() {
 async fn a_name_is_resolved() {
     let vim = StandIn::start([answer("")]).await;
     let named = format!("http://localhost:{}", vim.address.port()).parse().unwrap();
-    let reply = at(&named, TIME_LIMIT).await;
+    let reply = at(&named, EVENT_LIMITS.answered).await;
     assert!(matches!(reply, Ok(Reply::Silence)), "{reply:?}");
 }

@@ -1,5 +1,7 @@
 //! The task, alone and together with the queues.
 
+use std::time::Duration;
+
 use heartbeat_proto::guest::CorrectiveAction;
 use heartbeat_proto::vim::{AlarmState, EventKind};
 use heartbeat_proto::{HostId, InstanceId, MonotonicTime, Switch};
@@ -168,7 +170,10 @@ struct Loop {
 
 impl Loop {
     fn new(vim: &VimAddress) -> Self {
-        let transmitter = Transmitter { vim: vim.clone(), time_limit: Duration::from_secs(1) };
+        let limit = Duration::from_secs(1);
+        let limits = Limits { sent: limit, answered: limit };
+        let transmitter =
+            Transmitter { vim: vim.clone(), event_limits: limits, question_limits: limits };
         let (jobs, done) = transmitter.start();
         let (dispatcher, now) = (Dispatcher::default(), MonotonicTime::START);
         Self { dispatcher, jobs, done, now }
