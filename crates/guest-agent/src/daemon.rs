@@ -20,6 +20,7 @@ use crate::NAME;
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::fleet::{Fleet, Rejected};
+use crate::floating;
 use crate::http;
 use crate::inventory::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT, Inventory, Output};
 use crate::journal::Journal;
@@ -29,12 +30,6 @@ use crate::vim::{Dispatcher, Done, Job, Pushed, Report, Transmitter, VimAnswer};
 
 /// How often the maintenance system is asked for the hosts until it tells of the first one.
 const READY_PERIOD: Duration = Duration::from_secs(30);
-
-/// How often the floating address is looked up until it is known.
-const FLOATING_PERIOD: Duration = Duration::from_secs(10);
-
-/// The name that the floating address has, unless an option says the address.
-const FLOATING_NAME: &str = "controller";
 
 const STATUS: &str = "serving the VIM";
 
@@ -115,7 +110,7 @@ impl Daemon {
             vim_failure: None,
             audit: every(AUDIT_PERIOD / AUDIT_STEPS, FIRST_AUDIT),
             ready: every(READY_PERIOD, Duration::ZERO),
-            floating: look_up_floating(config.floating_ip),
+            floating: floating::look_up(config.floating_ip),
             cli,
             config,
             log,
@@ -390,31 +385,4 @@ fn every(period: Duration, first: Duration) -> Interval {
     let mut ticks = interval_at(Instant::now() + first, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// The floating address, once it is known: told by an option, or looked up aside until it is found.
-fn look_up_floating(told: Option<IpAddr>) -> mpsc::Receiver<IpAddr> {
-    let (found, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        if let Some(ip) = told {
-            let _ = found.send(ip).await;
-            return;
-        }
-        loop {
-            match tokio::net::lookup_host((FLOATING_NAME, 0)).await {
-                Ok(mut addresses) => {
-                    if let Some(address) = addresses.next() {
-                        let _ = found.send(address.ip()).await;
-                        return;
-                    }
-                }
-                Err(error) => debug!(name = FLOATING_NAME, %error, "no floating address yet"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(FLOATING_PERIOD) => {}
-                () = found.closed() => return,
-            }
-        }
-    });
-    receiver
 }

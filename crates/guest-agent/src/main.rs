@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod daemon;
 mod fleet;
+mod floating;
 mod http;
 mod inventory;
 mod journal;

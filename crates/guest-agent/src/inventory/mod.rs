@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use heartbeat_proto::control::{AgentCommand, InstanceInfo};
-use heartbeat_proto::guest::{CorrectiveAction, EventType, NotificationType};
+use heartbeat_proto::guest::{CorrectiveAction, EventType, Notice, NotificationType};
 use heartbeat_proto::vim::{AlarmState, EventKind, InstanceEvent};
 use heartbeat_proto::{HostId, InstanceId, MonotonicTime, TokenBucket};
 
@@ -113,26 +113,11 @@ impl From<&InstanceInfo> for Times {
 impl Times {
     /// How long a guest has for an action.
     fn of(&self, event: &EventType, notification: NotificationType) -> u64 {
-        match (notification, event) {
-            (NotificationType::Revocable, _) => self.vote,
-            (NotificationType::Irrevocable, EventType::Stop | EventType::Reboot) => self.shutdown,
-            (
-                NotificationType::Irrevocable,
-                EventType::Pause
-                | EventType::Suspend
-                | EventType::ResizeBegin
-                | EventType::LiveMigrateBegin
-                | EventType::ColdMigrateBegin,
-            ) => self.suspend,
-            (
-                NotificationType::Irrevocable,
-                EventType::Unpause
-                | EventType::Resume
-                | EventType::ResizeEnd
-                | EventType::LiveMigrateEnd
-                | EventType::ColdMigrateEnd,
-            ) => self.resume,
-            (NotificationType::Irrevocable, EventType::Unknown | EventType::Other(_)) => self.vote,
+        match (notification, event.notice()) {
+            (NotificationType::Revocable, _) | (NotificationType::Irrevocable, None) => self.vote,
+            (NotificationType::Irrevocable, Some(Notice::Shutdown)) => self.shutdown,
+            (NotificationType::Irrevocable, Some(Notice::Suspend)) => self.suspend,
+            (NotificationType::Irrevocable, Some(Notice::Resume)) => self.resume,
         }
     }
 }

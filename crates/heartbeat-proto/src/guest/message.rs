@@ -178,6 +178,39 @@ impl EventType {
     }
 }
 
+/// Which of the times that a guest asked for an action gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// `shutdown_notice_secs`
+    Shutdown,
+    /// `suspend_notice_secs`
+    Suspend,
+    /// `resume_notice_secs`
+    Resume,
+}
+
+impl EventType {
+    /// The time of a notification of this action; `None` if it has none of its own and gets that
+    /// of a vote.
+    #[must_use]
+    pub const fn notice(&self) -> Option<Notice> {
+        match self {
+            Self::Stop | Self::Reboot => Some(Notice::Shutdown),
+            Self::Pause
+            | Self::Suspend
+            | Self::ResizeBegin
+            | Self::LiveMigrateBegin
+            | Self::ColdMigrateBegin => Some(Notice::Suspend),
+            Self::Unpause
+            | Self::Resume
+            | Self::ResizeEnd
+            | Self::LiveMigrateEnd
+            | Self::ColdMigrateEnd => Some(Notice::Resume),
+            Self::Unknown | Self::Other(_) => None,
+        }
+    }
+}
+
 impl From<&str> for EventType {
     fn from(word: &str) -> Self {
         Self::ALL

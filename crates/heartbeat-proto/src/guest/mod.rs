@@ -13,7 +13,7 @@ mod text;
 pub use line::{Frame, LineFramer, MAX_LINE};
 pub use message::{
     ActionResponse, ChallengeResponse, CorrectiveAction, EventType, GuestMessage, Health,
-    HostMessage, Init, NotificationType, VoteResult,
+    HostMessage, Init, Notice, NotificationType, VoteResult,
 };
 pub use parse::{Malformed, MalformedKind, Received};
 pub use text::{Text, cut};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Context;
+use super::context::Context;
 use super::output::{Note, Outputs, Report};
 use super::parameters::Parameters;
 use crate::control::InstanceInfo;

@@ -3,7 +3,9 @@
 //! [`Session`] joins three parts, each in its own file: the connection to the channel, the
 //! heartbeat over it, and the votes and notifications beside it.
 
+mod actions;
 mod connection;
+mod context;
 mod heartbeat;
 mod output;
 mod parameters;
@@ -12,16 +14,15 @@ mod vote;
 use std::time::Duration;
 
 pub use connection::{ConnectError, MAX_BACKOFF, MIN_BACKOFF, SETTLING};
+pub use context::{Random, Reporting, Settings, State};
 pub use output::{Clamped, ConcludedBy, Note, Output, Report};
 pub use parameters::{MAX_INTERVAL, MAX_SECS};
 
 use crate::control::InstanceInfo;
-use crate::guest::{
-    ActionResponse, EventType, Frame, GuestMessage, HostMessage, MAX_LOG_MSG, Malformed,
-    MalformedKind, NotificationType, Text, VoteResult,
-};
+use crate::guest::{Frame, GuestMessage, HostMessage, Malformed, MalformedKind};
 use crate::{MonotonicTime, TokenBucket};
 use connection::Connection;
+use context::{NoChallenge, context};
 use heartbeat::{Heartbeat, Phase};
 use output::Outputs;
 use vote::OpenVote;
@@ -37,90 +38,6 @@ const NACK_BURST: u32 = 32;
 
 /// How often one more goes out after that.
 const NACK_PERIOD: Duration = Duration::from_millis(125);
-
-/// What the operator set for all guests of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// The shortest interval between challenges; what a guest asks below it is raised to it.
-    pub pulse_floor: Duration,
-    /// How many challenges in a row may go unanswered.
-    pub failure_threshold: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { pulse_floor: Duration::from_millis(400), failure_threshold: 1 }
-    }
-}
-
-/// The two switches that the orchestrator has; faults are reported while both are on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reporting {
-    /// For the host as a whole.
-    pub host: bool,
-    /// For this instance.
-    pub instance: bool,
-}
-
-impl Reporting {
-    /// Whether faults are reported.
-    #[must_use]
-    pub const fn enabled(self) -> bool {
-        self.host && self.instance
-    }
-}
-
-/// Where the numbers of the challenges come from.
-pub trait Random {
-    /// An unpredictable number; the bits above 31 are not used.
-    fn challenge(&mut self) -> u32;
-}
-
-impl<F: FnMut() -> u32> Random for F {
-    fn challenge(&mut self) -> u32 {
-        self()
-    }
-}
-
-/// What an input is judged by.
-struct Context<'a> {
-    now: MonotonicTime,
-    settings: Settings,
-    reporting: Reporting,
-    random: &'a mut dyn Random,
-}
-
-/// What a session is doing, for the status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// The channel is not connected.
-    Disconnected,
-    /// The guest is suspended; its channel is closed on purpose.
-    Suspended,
-    /// The guest is expected to send an `init`.
-    WaitingInit,
-    /// The guest is paused and not asked.
-    Paused,
-    /// A challenge is out.
-    WaitingResponse,
-    /// The last challenge was answered.
-    WaitingChallenge,
-}
-
-impl State {
-    /// The state's name, as the protocol's table has it where it has one.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Disconnected => "disconnected",
-            Self::Suspended => "suspended",
-            Self::WaitingInit => "waiting_init",
-            Self::Paused => "paused",
-            Self::WaitingResponse => "waiting_response",
-            Self::WaitingChallenge => "waiting_challenge",
-        }
-    }
-}
 
 /// One guest: its connection, its heartbeat and its open vote.
 ///
@@ -142,22 +59,6 @@ pub struct Session {
     idle_at: Option<MonotonicTime>,
     nacks: TokenBucket,
     out: Outputs,
-}
-
-/// Splits `self` into the context of one input and the parts that it goes to.
-macro_rules! context {
-    ($self:ident, $now:expr, $random:expr) => {
-        Context { now: $now, settings: $self.settings, reporting: $self.reporting, random: $random }
-    };
-}
-
-/// For inputs that never lead to a challenge.
-struct NoChallenge;
-
-impl Random for NoChallenge {
-    fn challenge(&mut self) -> u32 {
-        0
-    }
 }
 
 impl Session {
@@ -255,44 +156,6 @@ impl Session {
     /// The operator changed the settings. A challenge that is out keeps its deadline.
     pub fn handle_settings(&mut self, settings: Settings) {
         self.settings = settings;
-    }
-
-    /// The guest is to be asked or told of an action.
-    pub fn handle_action(
-        &mut self,
-        now: MonotonicTime,
-        event: &EventType,
-        notification: NotificationType,
-        random: &mut dyn Random,
-    ) {
-        // What is agreed to may be a suspend, and a resume ends that one too.
-        if let Some(older) = self.vote.take() {
-            self.agreed(now, &older, ConcludedBy::Replaced);
-        }
-        if *event == EventType::Resume
-            && !(self.connection.is_connected() && self.heartbeat.heartbeating)
-        {
-            self.reconnect(now);
-        }
-        let (timeout, known) = vote::notice(event, notification, &self.heartbeat.parameters);
-        let vote = OpenVote { event: event.clone(), notification, deadline: now + timeout };
-        if self.connection.is_connected() {
-            let event = event.clone();
-            self.out.note(Note::Asked { event, notification, timeout, known });
-            self.out.send(HostMessage::ActionNotify {
-                invocation_id: self.heartbeat.invocation_id,
-                event_type: vote.event.clone(),
-                notification_type: notification,
-                timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            });
-            if vote.event == EventType::Unpause && notification == NotificationType::Irrevocable {
-                self.heartbeat.unpause(&mut context!(self, now, random), &mut self.out);
-            }
-            self.vote = Some(vote);
-        } else {
-            self.agreed(now, &vote, ConcludedBy::NotConnected);
-        }
-        self.settle(now);
     }
 
     /// The channel delivered a line. Those that were read together with the one that made the
@@ -420,19 +283,6 @@ impl Session {
         }
     }
 
-    fn handle_vote(&mut self, now: MonotonicTime, response: ActionResponse) {
-        if !self.is_this_invocation(now, response.invocation_id) {
-            return;
-        }
-        match self.vote.take_if(|vote| vote.is_answered_by(&response)) {
-            Some(vote) => {
-                let ActionResponse { vote_result, log_msg, .. } = response;
-                self.conclude(now, &vote, vote_result, log_msg, ConcludedBy::Answer);
-            }
-            None => self.out.note(Note::UnexpectedVote),
-        }
-    }
-
     fn is_this_invocation(&mut self, now: MonotonicTime, received: u64) -> bool {
         let expected = self.heartbeat.invocation_id;
         if received != expected {
@@ -467,36 +317,6 @@ impl Session {
         if self.nacks.take(now, NACK_BURST, NACK_PERIOD) {
             let invocation_id = self.heartbeat.invocation_id;
             self.out.send(HostMessage::Nack { invocation_id, log_msg: log_msg.into() });
-        }
-    }
-
-    fn agreed(&mut self, now: MonotonicTime, vote: &OpenVote, by: ConcludedBy) {
-        self.conclude(now, vote, vote.notification.agreement(), Text::default(), by);
-    }
-
-    /// Reports how a vote ended, and does what its action asks of the heartbeat.
-    fn conclude(
-        &mut self,
-        now: MonotonicTime,
-        vote: &OpenVote,
-        result: VoteResult,
-        reason: Text<MAX_LOG_MSG>,
-        by: ConcludedBy,
-    ) {
-        let (event, notification) = (vote.event.clone(), vote.notification);
-        self.out.note(Note::Concluded { event, notification, vote: result, by });
-        self.out.report(Report::Vote(vote.outcome(result, reason)));
-        if vote::expects_init(&vote.event) {
-            self.init_expected_at = Some(now + INIT_EXPECTED_AFTER);
-        }
-        if notification == NotificationType::Revocable || result == VoteResult::Reject {
-            return;
-        }
-        if vote.event == EventType::Pause {
-            self.heartbeat.pause();
-        } else if vote.event == EventType::Suspend {
-            self.heartbeat.stop(&context!(self, now, &mut NoChallenge), &mut self.out);
-            self.connection.suspend(&mut self.out);
         }
     }
 

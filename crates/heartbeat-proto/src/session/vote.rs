@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::parameters::Parameters;
 use crate::MonotonicTime;
 use crate::control::VoteNotify;
-use crate::guest::{ActionResponse, EventType, MAX_LOG_MSG, NotificationType, Text, VoteResult};
+use crate::guest::{
+    ActionResponse, EventType, MAX_LOG_MSG, Notice, NotificationType, Text, VoteResult,
+};
 
 /// The vote or notification that a guest has not answered yet.
 #[derive(Debug)]
@@ -44,25 +46,16 @@ pub(super) fn notice(
     notification: NotificationType,
     parameters: &Parameters,
 ) -> (Duration, bool) {
-    let irrevocable = match event {
-        EventType::Stop | EventType::Reboot => Some(parameters.shutdown_notice_secs),
-        EventType::Pause
-        | EventType::Suspend
-        | EventType::ResizeBegin
-        | EventType::LiveMigrateBegin
-        | EventType::ColdMigrateBegin => Some(parameters.suspend_notice_secs),
-        EventType::Unpause
-        | EventType::Resume
-        | EventType::ResizeEnd
-        | EventType::LiveMigrateEnd
-        | EventType::ColdMigrateEnd => Some(parameters.resume_notice_secs),
-        EventType::Unknown | EventType::Other(_) => None,
+    let notice = event.notice();
+    let secs = match (notification, notice) {
+        (NotificationType::Revocable, _) | (NotificationType::Irrevocable, None) => {
+            parameters.vote_secs
+        }
+        (NotificationType::Irrevocable, Some(Notice::Shutdown)) => parameters.shutdown_notice_secs,
+        (NotificationType::Irrevocable, Some(Notice::Suspend)) => parameters.suspend_notice_secs,
+        (NotificationType::Irrevocable, Some(Notice::Resume)) => parameters.resume_notice_secs,
     };
-    let secs = match notification {
-        NotificationType::Revocable => parameters.vote_secs,
-        NotificationType::Irrevocable => irrevocable.unwrap_or(parameters.vote_secs),
-    };
-    (Duration::from_secs(secs), irrevocable.is_some())
+    (Duration::from_secs(secs), notice.is_some())
 }
 
 /// Whether a guest is expected to come back with an `init` some time after this action.

@@ -2,6 +2,7 @@
 //! two, and both before whatever else the machine does, where we may: that is not to be measured.
 
 use std::fmt;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -68,7 +69,8 @@ fn pin(cpu: usize) -> Result<()> {
 }
 
 /// A command that runs `program`, and all that it starts, before everything with an ordinary
-/// priority; as everything else, where that is not allowed.
+/// priority; as everything else, where that is not allowed, or where daemon and load share a core
+/// and would only be in each other's way.
 pub(super) fn before_others(program: &Path) -> Command {
     let chrt = || {
         let mut chrt = Command::new("chrt");
@@ -76,7 +78,8 @@ pub(super) fn before_others(program: &Path) -> Command {
         chrt
     };
     let allowed = chrt().arg("true").stderr(Stdio::null()).status();
-    if allowed.is_ok_and(|status| status.success()) {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    if cores > 1 && allowed.is_ok_and(|status| status.success()) {
         let mut command = chrt();
         command.arg(program);
         return command;

@@ -227,7 +227,7 @@ impl Stage {
         let server = self.server.status().await?;
         let metrics = &server["metrics"];
         let counts = format!(
-            "{} challenges, {} answered, {} missed, {} guests lost",
+            "challenges: {}, answered: {}, missed: {}; guests lost: {}",
             metrics["challenges"], metrics["heartbeats"], metrics["misses"], metrics["losses"]
         );
         self.tell(Voice::Good, "guestServer", &counts);
@@ -235,7 +235,7 @@ impl Stage {
         let agent = self.agent.status().await?;
         let metrics = &agent["metrics"];
         let counts = format!(
-            "{} alarms, {} events delivered to the VIM, {} waiting",
+            "alarms: {}; events delivered to the VIM: {}, waiting: {}",
             metrics["alarms"], metrics["events_delivered"], agent["outbox"]["events"]
         );
         self.tell(Voice::Good, "guestAgent", &counts);
