@@ -47,6 +47,31 @@ async fn a_query_is_answered_for_every_one_of_five_hundred_instances() -> Result
     Ok(())
 }
 
+/// Whoever can send datagrams can name instances; what that costs has a bound, and a guest that is there is not the one
+/// to pay for it.
+#[tokio::test]
+async fn a_flood_of_named_instances_is_bounded_and_one_with_a_channel_is_always_taken() -> Result<()>
+{
+    let host = Host::start().await?;
+    let guest = host.guest(id(1), Behaviour::normal())?;
+    beats(&guest, 1).await?;
+    for n in 1_000..6_000 {
+        host.controller.add_instance(id(n), true)?;
+        if n % 200 == 0 {
+            // What it has taken in is what its socket had room for.
+            host.instances().await?;
+        }
+    }
+    host.counted_at_least("commands_refused", 1).await?;
+    let known = host.instances().await?.len();
+    assert!((4_000..=4_100).contains(&known), "{known} instances");
+    host.controller.del_instance(id(1))?;
+    host.forgotten(id(1)).await?;
+    host.controller.add_instance(id(1), true)?;
+    host.instance("it is taken", id(1), |one| one["provisioned"] == true).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_deleted_instance_is_closed_and_forgotten_without_a_word() -> Result<()> {
     let host = Host::start().await?;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 /// Everything that a lab guest can do to a host.
 fn hostile(n: u128) -> Behaviour {
-    match n % 8 {
+    match n % 9 {
         0 => Behaviour::flooding(Flood::Responses),
         1 => Behaviour::flooding(Flood::Inits),
         2 => Behaviour::flooding(Flood::Garbage),
@@ -24,6 +24,7 @@ fn hostile(n: u128) -> Behaviour {
         4 => Behaviour::flooding(Flood::EndlessLine),
         5 => Behaviour { reads: false, ..Behaviour::flooding(Flood::Unsupported) },
         6 => Behaviour { reads: false, ..Behaviour::flooding(Flood::Inits) },
+        7 => Behaviour::flooding(Flood::ShortLines),
         _ => Behaviour::fragmenting(),
     }
 }

@@ -160,7 +160,10 @@ impl Daemon {
             self.carry_out().await;
             self.next_job();
         }
-        self.service.stop();
+        // The pidfile last: who starts when it is gone finds the ports free.
+        let Self { service, fleet, maintenance, requests, .. } = self;
+        drop((fleet, maintenance, requests));
+        service.stop();
     }
 
     fn now(&self) -> MonotonicTime {
@@ -209,7 +212,7 @@ impl Daemon {
         while let Some(output) = self.inventory.poll_output() {
             match output {
                 Output::Command(to, command) => {
-                    self.fleet.send(to, &command, &self.journal.metrics).await;
+                    self.fleet.send(to, &command, &mut self.journal).await;
                 }
                 Output::Event(event) => self.push(now, event),
                 Output::Ask(question) => {

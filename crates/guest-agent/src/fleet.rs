@@ -5,7 +5,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use daemon_kit::udp::Sender;
 use heartbeat_proto::control::{
     AgentCommand, Datagram, DatagramError, Hosted, Length, MAX_LEN, PayloadError, ServerEvent,
     Signature,
@@ -13,7 +15,7 @@ use heartbeat_proto::control::{
 use tokio::net::UdpSocket;
 use tracing::{debug, info};
 
-use crate::metrics::Metrics;
+use crate::journal::Journal;
 
 /// Bytes of the kernel's receive buffer that are asked for; the kernel may give less. The answers
 /// of a step of the audit, ten hosts with a hundred instances each, fit in four times over.
@@ -21,6 +23,9 @@ const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 
 /// Bytes of the kernel's send buffer that are asked for; the kernel may give less.
 const SEND_BUFFER: usize = 1024 * 1024;
+
+/// The pause after an error of a socket.
+pub(crate) const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Room for a datagram. More than the longest, so that one that is too long is not taken for one
 /// that is not.
@@ -53,6 +58,7 @@ pub(crate) struct Fleet {
     server_port: u16,
     room: Box<[u8; ROOM]>,
     outgoing: Vec<u8>,
+    sender: Sender,
 }
 
 impl Fleet {
@@ -64,6 +70,7 @@ impl Fleet {
             server_port,
             room: Box::new([0; ROOM]),
             outgoing: Vec::with_capacity(MAX_LEN),
+            sender: Sender::default(),
         })
     }
 
@@ -106,23 +113,24 @@ impl Fleet {
             match received {
                 Ok(received) => break received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The answer to something we sent: nobody listens there. Not about this socket.
-                Err(error) => debug!(%error, "UDP error"),
+                // The answer to something we sent: nobody listens there. Should it be something that
+                // stays, it shall not take all our time.
+                Err(error) => {
+                    debug!(%error, "UDP error");
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
             }
         };
         Received { from, bytes: &self.room[..len] }
     }
 
     /// Sends a command to the guestServer at this address.
-    pub(crate) async fn send(&mut self, to: IpAddr, command: &AgentCommand, metrics: &Metrics) {
+    pub(crate) async fn send(&mut self, to: IpAddr, command: &AgentCommand, journal: &mut Journal) {
         command.with_datagram(&self.source, |d| d.encode(Length::Fitting, &mut self.outgoing));
         let to = SocketAddr::new(to, self.server_port);
-        match self.socket.send_to(&self.outgoing, to).await {
-            Ok(_) => metrics.datagrams_sent.increment(),
-            Err(error) => {
-                metrics.datagrams_unsent.increment();
-                debug!(%to, ?command, %error, "cannot send");
-            }
+        match self.sender.send(&self.socket, &self.outgoing, to).await {
+            Ok(()) => journal.metrics.datagrams_sent.increment(),
+            Err(error) => journal.unsent(to, &format!("{command:?}: {error}")),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Journal {
     changes: RateLimit,
     alarms: RateLimit,
     complaints: RateLimit,
+    unsent: RateLimit,
     strangers: HashMap<IpAddr, Instant>,
 }
 
@@ -35,6 +36,7 @@ impl Default for Journal {
             changes: RateLimit::new(1000, Duration::from_millis(50)),
             alarms: RateLimit::new(2000, Duration::from_millis(20)),
             complaints: RateLimit::new(20, Duration::from_secs(1)),
+            unsent: RateLimit::new(20, Duration::from_secs(1)),
             strangers: HashMap::new(),
         }
     }
@@ -44,6 +46,13 @@ impl Journal {
     /// A datagram was thrown away.
     pub(crate) fn bad_datagram(&mut self, from: SocketAddr, why: &str) {
         limited!(self.complaints.allow(Instant::now()), warn, %from, why, "datagram thrown away");
+    }
+
+    /// A command could not be sent; the next audit puts right what it was for.
+    pub(crate) fn unsent(&mut self, to: SocketAddr, why: &str) {
+        self.metrics.datagrams_unsent.increment();
+        let now = Instant::now();
+        limited!(self.unsent.allow(now), warn, %to, why, "command not sent to a guestServer");
     }
 
     /// An event could not be told to the VIM.

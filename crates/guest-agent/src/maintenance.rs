@@ -10,7 +10,7 @@ use heartbeat_proto::control::{
 use tokio::net::UdpSocket;
 use tracing::{debug, warn};
 
-use crate::fleet::{Rejected, bind};
+use crate::fleet::{ERROR_PAUSE, Rejected, bind};
 
 /// Room for a datagram; see [`crate::fleet`].
 const ROOM: usize = 2 * MAX_LEN;
@@ -38,7 +38,10 @@ impl Maintenance {
         let (len, from) = loop {
             match self.socket.recv_from(&mut *self.room).await {
                 Ok(received) => break received,
-                Err(error) => debug!(%error, "UDP error"),
+                Err(error) => {
+                    debug!(%error, "UDP error");
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
             }
         };
         Received { from, bytes: &self.room[..len] }

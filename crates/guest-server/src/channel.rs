@@ -4,7 +4,7 @@
 //! for bytes, or for the session's deadline, whichever comes first and in this order when several
 //! are there; then it carries out what the session wants. What it holds is bounded whatever the
 //! guest does: an unfinished line ([`MAX_LINE`](heartbeat_proto::guest::MAX_LINE)), unsent messages
-//! ([`link::MAX_UNSENT`]) and its seat's orders. Dropping the task closes the channel; nothing else
+//! ([`link::MAX_UNSENT`]), the outputs of one read, and its seat's orders. Dropping the task closes the channel; nothing else
 //! has to be cleaned up.
 
 mod connect;

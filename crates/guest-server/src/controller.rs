@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use daemon_kit::udp::Sender;
 use heartbeat_proto::control::{
     AgentCommand, Datagram, DatagramError, Length, MAX_LEN, PayloadError, ServerEvent, Signature,
 };
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::metrics::Metrics;
+use crate::journal::Journal;
 
 /// The first wait for a command after MONITOR_READY; it doubles up to [`MAX_READY_PERIOD`].
 const MIN_READY_PERIOD: Duration = Duration::from_secs(5);
@@ -28,6 +29,9 @@ const RECEIVE_BUFFER: usize = 1024 * 1024;
 
 /// Bytes of the kernel's send buffer that are asked for; the kernel may give less.
 const SEND_BUFFER: usize = 1024 * 1024;
+
+/// The pause after an error of the socket.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Room for a datagram. More than the longest, so that one that is too long is not taken for one
 /// that is not.
@@ -77,6 +81,7 @@ pub(crate) struct Controller {
     resolved: mpsc::Sender<SocketAddr>,
     room: Box<[u8; ROOM]>,
     outgoing: Vec<u8>,
+    sender: Sender,
 }
 
 /// What may happen at the controller's side.
@@ -108,6 +113,7 @@ impl Controller {
             resolved,
             room: Box::new([0; ROOM]),
             outgoing: Vec::with_capacity(MAX_LEN),
+            sender: Sender::default(),
         })
     }
 
@@ -133,12 +139,8 @@ impl Controller {
         loop {
             let ready_at = self.ready_at;
             tokio::select! {
+                // The rare ones first, so that many datagrams do not hold them up.
                 biased;
-                received = self.socket.recv_from(&mut *self.room) => match received {
-                    Ok((len, from)) => return Occurred::Received(self.decode(len, from)),
-                    // The answer to something we sent: nobody listens there. Not about this socket.
-                    Err(error) => debug!(%error, "UDP error"),
-                },
                 Some(address) = self.addresses.recv() => {
                     if !self.is_commanded() {
                         let first = self.peer == Peer::Unknown;
@@ -152,6 +154,15 @@ impl Controller {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 } } => return Occurred::ReadyDue,
+                received = self.socket.recv_from(&mut *self.room) => match received {
+                    Ok((len, from)) => return Occurred::Received(self.decode(len, from)),
+                    Err(error) => {
+                        // The answer to something we sent: nobody listens there. Should it be
+                        // something that stays, it shall not take all our time.
+                        debug!(%error, "UDP error");
+                        tokio::time::sleep(ERROR_PAUSE).await;
+                    }
+                },
             }
         }
     }
@@ -176,14 +187,15 @@ impl Controller {
         (before != self.peer).then(|| from.ip())
     }
 
-    /// Says MONITOR_READY, and looks up the controller's name anew: it may have moved.
-    pub(crate) async fn announce(&mut self, metrics: &Metrics) {
+    /// Says MONITOR_READY, if the controller's address is known, and looks up its name anew: it may
+    /// have moved. When a name gets its first address, this is due at once.
+    pub(crate) async fn announce(&mut self, journal: &Journal) {
         self.resolve();
         self.ready_at = Some(Instant::now() + self.ready_period);
         if self.peer().is_some() {
             self.ready_period = (self.ready_period * 2).min(MAX_READY_PERIOD);
+            self.send(&ServerEvent::MonitorReady, journal).await;
         }
-        self.send(&ServerEvent::MonitorReady, metrics).await;
     }
 
     /// Looks up the controller's name aside, for a name service may be slow.
@@ -205,20 +217,16 @@ impl Controller {
         });
     }
 
-    /// Sends an event. Waits only for room in the kernel's buffer.
-    pub(crate) async fn send(&mut self, event: &ServerEvent, metrics: &Metrics) {
+    /// Sends an event, or says in the log that it could not.
+    pub(crate) async fn send(&mut self, event: &ServerEvent, journal: &Journal) {
         let Some(peer) = self.peer() else {
-            metrics.datagrams_unsent.increment();
-            debug!(event = event.name(), "not sent: the controller's address is not known yet");
+            journal.unsent(event.name(), "the controller's address is not known yet");
             return;
         };
         event.with_datagram(&self.hostname, |d| d.encode(Length::Full, &mut self.outgoing));
-        match self.socket.send_to(&self.outgoing, peer).await {
-            Ok(_) => metrics.datagrams_sent.increment(),
-            Err(error) => {
-                metrics.datagrams_unsent.increment();
-                debug!(event = event.name(), %peer, %error, "cannot send");
-            }
+        match self.sender.send(&self.socket, &self.outgoing, peer).await {
+            Ok(()) => journal.metrics.datagrams_sent.increment(),
+            Err(error) => journal.unsent(event.name(), &format!("{peer}: {error}")),
         }
     }
 }

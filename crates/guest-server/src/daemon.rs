@@ -24,13 +24,16 @@ use crate::cli::Cli;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::controller::{Controller, Incoming, Occurred, Rejected};
-use crate::instances::{Instances, NoAction};
+use crate::instances::{Instances, Refused};
 use crate::journal::Journal;
 use crate::status::{Controlled, Status};
 use crate::watch::{Sighting, Watcher};
 
 /// How long the first scan may hold up the start: a supervisor gives up on one that takes a second.
 const FIRST_SCAN: std::time::Duration = std::time::Duration::from_millis(400);
+
+/// How long the last reports may take when it stops.
+const LAST_WORD: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// What the supervisor shows.
 const STATUS: &str = "watching the channel directory";
@@ -146,7 +149,7 @@ impl Daemon {
                 occurred = self.controller.next() => match occurred {
                     Occurred::Received(incoming) => self.handle_datagram(incoming),
                     Occurred::ReadyDue => {
-                        self.controller.announce(&self.common.journal.metrics).await;
+                        self.controller.announce(&self.common.journal).await;
                     }
                 },
                 Some(update) = self.updates.recv() => self.handle_update(update).await,
@@ -154,7 +157,23 @@ impl Daemon {
                 () = tokio::task::yield_now(), if more_to_tell => self.answer_query().await,
             }
         }
-        self.service.stop();
+        self.stop().await;
+    }
+
+    /// What guests have reported goes out, then everything is given back, the pidfile last: who
+    /// starts when it is gone finds the port free.
+    async fn stop(mut self) {
+        let last_word = async {
+            while let Ok(update) = self.updates.try_recv() {
+                self.handle_update(update).await;
+            }
+        };
+        if tokio::time::timeout(LAST_WORD, last_word).await.is_err() {
+            warn!("stopping before everything was reported");
+        }
+        let Self { service, controller, sightings, .. } = self;
+        drop((controller, sightings));
+        service.stop();
     }
 
     fn write_health(&self) {
@@ -222,11 +241,13 @@ impl Daemon {
             }
             AgentCommand::AddInstance { instance, reporting }
             | AgentCommand::ModInstance { instance, reporting } => {
-                self.instances.provision(instance, reporting);
+                if let Err(why) = self.instances.provision(instance, reporting) {
+                    self.refuse(instance, "ADD_INST", &why);
+                }
             }
             AgentCommand::DelInstance { instance } => {
                 if self.instances.delete(instance).is_err() {
-                    self.refuse(instance, "DEL_INST", &NoAction::UnknownInstance);
+                    self.refuse(instance, "DEL_INST", &Refused::UnknownInstance);
                 }
             }
             AgentCommand::Query => self.query.ask(&self.instances),
@@ -246,13 +267,16 @@ impl Daemon {
         }
     }
 
-    fn refuse(&self, instance: InstanceId, command: &str, why: &NoAction) {
+    fn refuse(&self, instance: InstanceId, command: &str, why: &Refused) {
         let journal = &self.common.journal;
         let (counter, why) = match why {
-            NoAction::UnknownInstance => {
+            Refused::UnknownInstance => {
                 (&journal.metrics.commands_unknown_instance, "no such instance")
             }
-            NoAction::TooMany => (&journal.metrics.commands_refused, "too many wait for it"),
+            Refused::TooManyOrders => (&journal.metrics.commands_refused, "too many wait for it"),
+            Refused::TooManyInstances => {
+                (&journal.metrics.commands_refused, "too many instances without a channel")
+            }
         };
         counter.increment();
         journal.bad_command(instance, command, why);
@@ -289,7 +313,7 @@ impl Daemon {
     }
 
     async fn tell(&mut self, event: &ServerEvent) {
-        self.controller.send(event, &self.common.journal.metrics).await;
+        self.controller.send(event, &self.common.journal).await;
     }
 
     fn handle_request(&self, request: ControlRequest) {

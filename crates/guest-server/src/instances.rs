@@ -57,18 +57,20 @@ struct Entry {
     seat: Arc<Seat>,
 }
 
-/// An instance that is not known.
+/// Why a command is not carried out.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UnknownInstance;
-
-/// Why an action was not put to a guest.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NoAction {
+pub(crate) enum Refused {
     /// There is no such instance.
     UnknownInstance,
     /// Too many orders wait for it.
-    TooMany,
+    TooManyOrders,
+    /// There are too many instances without a channel: [`MAX_WITHOUT_CHANNEL`].
+    TooManyInstances,
 }
+
+/// Instances that the controller named and that have no channel. More than a host ever has, and few
+/// enough that a flood of commands does not matter; one that has a channel is always taken.
+const MAX_WITHOUT_CHANNEL: usize = 4096;
 
 /// Every instance of the host.
 #[derive(Debug)]
@@ -114,7 +116,11 @@ impl Instances {
         let before = entry.files.preferred();
         entry.files.set(naming, inode);
         match entry.files.preferred() {
-            Some(_) if modified => entry.order(ChannelOrder::Modified),
+            // The other one of its two names is not the one that is connected.
+            Some(preferred) if modified && inode == Some(preferred) => {
+                entry.order(ChannelOrder::Modified);
+            }
+            Some(_) if modified => {}
             Some(inode) => entry.order(ChannelOrder::Seen(inode)),
             None if before.is_some() => self.gone(instance),
             None => {}
@@ -137,7 +143,7 @@ impl Instances {
         }
         for (instance, files) in listed {
             match self.entries.get_mut(&instance) {
-                None => self.add(instance, files, false, false),
+                None => drop(self.add(instance, files, false, false)),
                 Some(entry) => {
                     let before = std::mem::replace(&mut entry.files, files).preferred();
                     match files.preferred() {
@@ -152,12 +158,19 @@ impl Instances {
     }
 
     /// The controller named an instance and says whether its faults are reported.
-    pub(crate) fn provision(&mut self, instance: InstanceId, reporting: bool) {
+    pub(crate) fn provision(
+        &mut self,
+        instance: InstanceId,
+        reporting: bool,
+    ) -> Result<(), Refused> {
         let host = self.host_reporting;
         match self.entries.get_mut(&instance) {
             None => {
                 // Its channel may be there all the time, if the instance was deleted before.
                 let files = Files::find(&self.common.channel_dir, instance);
+                if files == Files::default() && self.without_channel() >= MAX_WITHOUT_CHANNEL {
+                    return Err(Refused::TooManyInstances);
+                }
                 self.add(instance, files, true, reporting);
             }
             Some(entry) => {
@@ -169,11 +182,17 @@ impl Instances {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Counted only when an instance without a channel is named, which is rare.
+    fn without_channel(&self) -> usize {
+        self.entries.values().filter(|entry| entry.files == Files::default()).count()
     }
 
     /// The controller deleted an instance.
-    pub(crate) fn delete(&mut self, instance: InstanceId) -> Result<(), UnknownInstance> {
-        let entry = self.entries.remove(&instance).ok_or(UnknownInstance)?;
+    pub(crate) fn delete(&mut self, instance: InstanceId) -> Result<(), Refused> {
+        let entry = self.entries.remove(&instance).ok_or(Refused::UnknownInstance)?;
         entry.seat.order(Order::Deleted);
         Ok(())
     }
@@ -202,20 +221,27 @@ impl Instances {
         instance: InstanceId,
         event: EventType,
         notification: NotificationType,
-    ) -> Result<(), NoAction> {
-        let entry = self.entries.get(&instance).ok_or(NoAction::UnknownInstance)?;
+    ) -> Result<(), Refused> {
+        let entry = self.entries.get(&instance).ok_or(Refused::UnknownInstance)?;
         let taken = entry.seat.order(Order::Action(event, notification));
-        if taken { Ok(()) } else { Err(NoAction::TooMany) }
+        if taken { Ok(()) } else { Err(Refused::TooManyOrders) }
     }
 
     /// The task of an instance has ended by itself.
     pub(crate) fn handle_forgotten(&mut self, instance: InstanceId, generation: u64) {
         let current = self.entries.get(&instance).is_some_and(|e| e.generation == generation);
         let Some(entry) = current.then(|| self.entries.remove(&instance)).flatten() else { return };
-        // What came while it ended may be a reason to start anew.
+        // What came while it ended may be a reason to start anew, and the new one answers for it.
+        let left_over = entry.seat.left_over();
         let seen = |order: &Order| matches!(order, Order::Channel(ChannelOrder::Seen(_)));
-        if entry.provisioned || entry.seat.left_over().iter().any(seen) {
-            self.add(instance, entry.files, entry.provisioned, entry.reporting);
+        if entry.provisioned || left_over.iter().any(seen) {
+            let seat = self.add(instance, entry.files, entry.provisioned, entry.reporting);
+            for action in left_over.into_iter().filter(|o| matches!(o, Order::Action(..))) {
+                seat.order(action);
+            }
+        } else {
+            let actions = left_over.iter().filter(|order| matches!(order, Order::Action(..)));
+            self.common.journal.metrics.commands_refused.add(actions.count() as u64);
         }
     }
 
@@ -249,7 +275,13 @@ impl Instances {
         }
     }
 
-    fn add(&mut self, instance: InstanceId, files: Files, provisioned: bool, reporting: bool) {
+    fn add(
+        &mut self,
+        instance: InstanceId,
+        files: Files,
+        provisioned: bool,
+        reporting: bool,
+    ) -> Arc<Seat> {
         self.generations += 1;
         let generation = self.generations;
         let switches = Reporting { host: self.host_reporting, instance: reporting };
@@ -265,7 +297,9 @@ impl Instances {
         let channel =
             Channel::new(instance, generation, self.common.clone(), seat.clone(), session);
         tokio::spawn(channel.run());
-        self.entries.insert(instance, Entry { generation, provisioned, reporting, files, seat });
+        let entry = Entry { generation, provisioned, reporting, files, seat: seat.clone() };
+        self.entries.insert(instance, entry);
+        seat
     }
 }
 

@@ -28,6 +28,10 @@ struct Limits {
     floods: RateLimit,
     /// Datagrams that are wrong.
     datagrams: RateLimit,
+    /// Who commands, and what of the host.
+    host: RateLimit,
+    /// Events that could not be sent.
+    unsent: RateLimit,
     /// Time that this process lost.
     lost_time: RateLimit,
     /// Channels that cannot be connected.
@@ -52,6 +56,8 @@ impl Default for Journal {
                 complaints: RateLimit::new(20, Duration::from_secs(1)),
                 floods: RateLimit::new(20, Duration::from_secs(1)),
                 datagrams: RateLimit::new(20, Duration::from_secs(1)),
+                host: RateLimit::new(20, Duration::from_secs(1)),
+                unsent: RateLimit::new(20, Duration::from_secs(1)),
                 lost_time: RateLimit::new(5, Duration::from_secs(2)),
                 connections: RateLimit::new(200, Duration::from_millis(200)),
             }),
@@ -117,17 +123,23 @@ impl Journal {
 
     /// Somebody else commands from now on.
     pub(crate) fn commanded(&self, address: std::net::IpAddr) {
-        line!(self, changes, info, %address, "commanded by this controller from now on");
+        line!(self, host, info, %address, "commanded by this controller from now on");
     }
 
     /// The controller switched the reporting of the whole host.
     pub(crate) fn host_reporting(&self, host: HostId, reporting: bool) {
-        line!(self, changes, info, %host, reporting, "fault reporting of this host changed");
+        line!(self, host, info, %host, reporting, "fault reporting of this host changed");
     }
 
     /// A datagram was thrown away.
     pub(crate) fn bad_datagram(&self, from: std::net::SocketAddr, why: &str) {
         line!(self, datagrams, warn, %from, why, "datagram thrown away");
+    }
+
+    /// An event could not be sent; a guest's state reaches the controller with its next query.
+    pub(crate) fn unsent(&self, event: &str, why: &str) {
+        self.metrics.datagrams_unsent.increment();
+        line!(self, unsent, warn, event, why, "event not sent to the controller");
     }
 
     /// A command was thrown away.

@@ -1,7 +1,7 @@
 //! What the main loop and the task of one guest share: orders one way, what is known the other.
 
 use std::collections::VecDeque;
-use std::mem::Discriminant;
+use std::mem::discriminant;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use heartbeat_proto::control::InstanceInfo;
@@ -76,12 +76,8 @@ impl Seat {
             if matches!(order, Order::Action(..)) {
                 return false;
             }
-            let kind = std::mem::discriminant(&order);
-            let same = |other: &Order| -> bool {
-                let other: Discriminant<Order> = std::mem::discriminant(other);
-                other == kind
-            };
-            orders.retain(|other| !same(other));
+            let kind = discriminant(&order);
+            orders.retain(|other| discriminant(other) != kind);
         }
         orders.push_back(order);
         self.wake.notify_one();

@@ -3,9 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{
-    DirEntryExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
-};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use heartbeat_proto::InstanceId;
@@ -65,9 +63,10 @@ fn list(path: &Path) -> io::Result<Vec<(InstanceId, Naming, Inode)>> {
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
         let Some(name) = ChannelName::parse(&entry.file_name()) else { continue };
-        // The type comes with the entry; only an odd file system makes this a look at the file.
-        if entry.file_type().is_ok_and(|kind| kind.is_socket()) {
-            channels.push((name.instance, name.naming, entry.ino()));
+        // Asked of the file, as events and connections do: on a stacked file system the directory
+        // may say another inode.
+        if let Some(inode) = socket_at(&entry.path()) {
+            channels.push((name.instance, name.naming, inode));
         }
     }
     Ok(channels)

@@ -85,7 +85,9 @@ impl Session {
         }
         if vote.event == EventType::Pause {
             self.heartbeat.pause();
-        } else if vote.event == EventType::Suspend {
+        } else if vote.event == EventType::Suspend && self.connection.is_connected() {
+            // One that is not connected goes on looking for its channel, which costs next to
+            // nothing, and finds it should the suspension be called off.
             self.heartbeat.stop(&context!(self, now, &mut NoChallenge), &mut self.out);
             self.connection.suspend(&mut self.out);
         }

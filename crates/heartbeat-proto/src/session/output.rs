@@ -176,6 +176,10 @@ pub enum ConcludedBy {
     Gone,
 }
 
+/// Outputs that a queue keeps room for when it is empty. What a burst of lines took beyond that is
+/// given back: there is a queue for each guest, and a guest may send such a burst only once.
+const KEPT: usize = 16;
+
 /// The queue of outputs, and the `sequence` of the channel.
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
@@ -190,7 +194,11 @@ impl Outputs {
     }
 
     pub(super) fn pop(&mut self) -> Option<Output> {
-        self.queue.pop_front()
+        let output = self.queue.pop_front();
+        if output.is_none() && self.queue.capacity() > KEPT {
+            self.queue.shrink_to(KEPT);
+        }
+        output
     }
 
     pub(super) fn note(&mut self, note: Note) {
@@ -208,5 +216,20 @@ impl Outputs {
     pub(super) fn send(&mut self, message: HostMessage) {
         self.sequence = self.sequence.wrapping_add(1);
         self.push(Output::Send { sequence: self.sequence, message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_burst_took_is_given_back() {
+        let mut outputs = Outputs::default();
+        for _ in 0..10_000 {
+            outputs.note(Note::TooLong);
+        }
+        while outputs.pop().is_some() {}
+        assert!(outputs.queue.capacity() <= KEPT, "{}", outputs.queue.capacity());
     }
 }

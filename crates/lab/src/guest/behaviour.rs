@@ -43,6 +43,8 @@ pub enum Flood {
     Garbage,
     /// Objects of an unknown type: each is worth a `nack`.
     Unsupported,
+    /// The shortest lines there are: as many as fit into a read.
+    ShortLines,
     /// A line that never ends.
     EndlessLine,
 }
@@ -203,6 +205,7 @@ impl Flood {
                 Self::Unsupported => out.extend_from_slice(
                     b"\n{\"version\":3,\"revision\":1,\"msg_type\":\"whatever\",\"sequence\":1}\n",
                 ),
+                Self::ShortLines => out.extend_from_slice(b"x\n{}\n"),
                 Self::EndlessLine => out.resize(end, b'x'),
             }
         }

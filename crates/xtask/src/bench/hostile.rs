@@ -26,8 +26,14 @@ const FIRST_HOSTILE: u16 = 100;
 const APART: Duration = Duration::from_millis(47);
 
 fn hostile() -> Vec<Behaviour> {
-    let floods =
-        [Flood::Responses, Flood::Inits, Flood::Garbage, Flood::Unsupported, Flood::EndlessLine];
+    let floods = [
+        Flood::Responses,
+        Flood::Inits,
+        Flood::Garbage,
+        Flood::Unsupported,
+        Flood::ShortLines,
+        Flood::EndlessLine,
+    ];
     let mut all: Vec<Behaviour> = floods.map(Behaviour::flooding).into();
     all.extend([Behaviour::fragmenting(), Behaviour::stalled()]);
     all.into_iter().map(|one| Behaviour { remembers: 0, ..one }).collect()

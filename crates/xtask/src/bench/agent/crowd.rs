@@ -1,5 +1,8 @@
 //! A thousand hosts with a hundred instances each: what knowing, auditing and being asked costs.
 
+use std::io::Write as _;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,6 +11,7 @@ use tokio::time::sleep;
 use super::super::Setup;
 use super::super::figure::{Figure, Unit, largest, median, quantile};
 use super::super::lateness::Lateness;
+use super::super::site::millis;
 use super::fleet::Size;
 use super::load::{Load, Pace};
 use super::site::{Agent, Site};
@@ -15,12 +19,15 @@ use super::site::{Agent, Site};
 const SIZE: Size = Size { hosts: 1000, instances: 100 };
 /// Requests a second.
 const RATE: u32 = 2000;
+const MIB: f64 = 1024.0 * 1024.0;
 /// 200 MB.
-const MEMORY: f64 = 200.0e6 / (1024.0 * 1024.0);
+const MEMORY: f64 = 200.0e6 / MIB;
 /// One round of the audit.
 const ROUND: Duration = Duration::from_secs(10);
 /// What is on its way arrives within this time.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
+/// Long enough for a status and what it holds up.
+const LONG_STATUS: Duration = Duration::from_secs(2);
 
 pub(in super::super) async fn measure(setup: &Setup) -> Result<Vec<Figure>> {
     let agent = Site::new(SIZE).await?.start(setup).await?;
@@ -35,9 +42,7 @@ pub(in super::super) async fn measure(setup: &Setup) -> Result<Vec<Figure>> {
     let memory = Figure::new("resident memory", Unit::Mib, agent.rss_mib()?);
     figures.push(memory.at_most(MEMORY).every());
     figures.push(lost(&agent).await?);
-    let asked = Instant::now();
-    agent.daemon.status().await?;
-    figures.push(seconds("for comparison: the status of all", asked.elapsed()));
+    figures.extend(status(&agent).await?);
     agent.stop().await?;
     Ok(figures)
 }
@@ -107,4 +112,33 @@ async fn lost(agent: &Agent) -> Result<Figure> {
     Ok(Figure::new("audit: answers lost since the start", Unit::Count, lost as f64)
         .at_most(0.0)
         .every())
+}
+
+/// What it costs the others that somebody asks for the status, which lists every instance.
+async fn status(agent: &Agent) -> Result<Vec<Figure>> {
+    let pace = Pace::Rate(RATE);
+    let load = Load { agent: agent.http, instances: SIZE.all(), pace, time: LONG_STATUS };
+    let path = agent.daemon.run_dir().join("guestAgent.sock");
+    let ask = async || {
+        sleep(LONG_STATUS / 4).await;
+        // Only read: to take it apart would cost the load more than the daemon had to do.
+        tokio::task::spawn_blocking(move || -> Result<_> {
+            let asked = Instant::now();
+            let mut stream = UnixStream::connect(path)?;
+            stream.write_all(b"{\"request\":\"status\"}\n")?;
+            stream.shutdown(Shutdown::Write)?;
+            let bytes = std::io::copy(&mut stream, &mut std::io::sink())?;
+            anyhow::Ok((asked.elapsed(), bytes))
+        })
+        .await?
+    };
+    let (answers, asked) = tokio::join!(load.run(), ask());
+    let (took, bytes) = asked?;
+    let delays = answers?.delays();
+    Ok(vec![
+        Figure::new("the status, which lists all", Unit::Millis, millis(took)),
+        Figure::new("size of the status", Unit::Mib, bytes as f64 / MIB),
+        Figure::new("GET while it is asked for, largest", Unit::Millis, largest(&delays)),
+        Figure::new("resident memory after it", Unit::Mib, agent.rss_mib()?),
+    ])
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::super::figure::{Figure, Unit, largest, median, quantile};
+use super::super::lateness::Own;
 use super::super::site::{PATIENCE, millis};
 use super::fleet::instance_id;
 
@@ -23,6 +24,8 @@ const AT_ONCE: u32 = 32;
 const GREEDY: u32 = 8;
 /// Neighbours in time are strangers in the inventory: a prime that divides no number of instances.
 const STRIDE: u64 = 7919;
+/// What takes no longer, in milliseconds, was not held up by a stall.
+const STALLED: f64 = 1.0;
 
 /// How requests are sent.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +53,14 @@ struct Sample {
     late: f64,
     /// From there to the answer's end.
     took: f64,
+    /// The answer's end.
+    end: Instant,
+}
+
+impl Sample {
+    fn delay(&self) -> f64 {
+        self.late + self.took
+    }
 }
 
 /// What came of all requests.
@@ -115,7 +126,9 @@ impl Load {
             let started = Instant::now();
             let late = millis(started.saturating_duration_since(planned));
             let answered = get(self.agent, self.instance(number));
-            samples.push(answered.map(|()| Sample { late, took: millis(started.elapsed()) }));
+            let end = Instant::now();
+            let took = millis(end.duration_since(started));
+            samples.push(answered.map(|()| Sample { late, took, end }));
         }
     }
 
@@ -152,7 +165,19 @@ impl Answers {
 
     /// From the planned time to the answer's end, of each request.
     pub(super) fn delays(&self) -> Vec<f64> {
-        self.each(|sample| sample.late + sample.took)
+        self.each(Sample::delay)
+    }
+
+    /// The same without those during which machine or load stalled, and how many these were.
+    pub(super) fn delays_without_stalls(&self, own: &Own) -> (Vec<f64>, usize) {
+        let stalled = |sample: &&Sample| {
+            let delay = sample.delay();
+            delay > STALLED && own.stalled(delay, sample.end)
+        };
+        let judged = self.samples.iter().filter(|sample| !stalled(sample));
+        let judged: Vec<f64> = judged.map(Sample::delay).collect();
+        let left_out = self.samples.len() - judged.len();
+        (judged, left_out)
     }
 
     /// How fast they were answered.

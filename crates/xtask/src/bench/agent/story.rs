@@ -1,8 +1,8 @@
 //! What happens to instances, and what the VIM has to know of it in the end.
 //!
 //! Some instances have a hard time: they run with ever another repair action, vote, stop and are
-//! lost, again and again. Others only stop and run. One, the first, stops before all of this: a VIM
-//! that hangs does so over that event.
+//! lost, again and again. Others only stop and run. One, the first, is unwell before all of this: a VIM
+//! that hangs does so over that alarm.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use super::fleet::{info, instance_id};
 const TROUBLED: u32 = 20;
 /// Instances that stop and run.
 const RESTLESS: u32 = 400;
-/// All of them, and the first.
+/// All of them, and the one that is unwell.
 pub(super) const INSTANCES: u32 = 1 + TROUBLED + RESTLESS;
 
 /// What happens, in order, and what is to be known of each instance.
@@ -70,9 +70,12 @@ impl Story {
         story
     }
 
-    /// The event before all others.
-    pub(super) fn prelude() -> ServerEvent {
-        ServerEvent::Stopped(instance_id(0), info(false, CorrectiveAction::Reboot))
+    /// The alarm before all others. It must not come again either.
+    pub(super) fn prelude(&mut self) -> ServerEvent {
+        let action = CorrectiveAction::Reboot;
+        let known = self.known(instance_id(0));
+        known.kept.push(format!("unhealthy, {action}"));
+        ServerEvent::IllHealth(instance_id(0), info(true, action))
     }
 
     fn known(&mut self, instance: InstanceId) -> &mut Known {
