@@ -30,6 +30,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     ini: String,
     controller: IpAddr,
+    controller_name: Option<String>,
     no_channel_dir: bool,
 }
 
@@ -40,6 +41,7 @@ impl Default for Setup {
             env: Vec::new(),
             ini: INI.into(),
             controller: Ipv4Addr::LOCALHOST.into(),
+            controller_name: None,
             no_channel_dir: false,
         }
     }
@@ -71,6 +73,13 @@ impl Setup {
     #[must_use]
     pub fn controller(mut self, ip: IpAddr) -> Self {
         self.controller = ip;
+        self
+    }
+
+    /// With the controller given by this name instead of its address.
+    #[must_use]
+    pub fn controller_name(mut self, name: &str) -> Self {
+        self.controller_name = Some(name.into());
         self
     }
 
@@ -108,12 +117,13 @@ impl Setup {
         let mut args =
             vec!["--config".into(), home.path().join("guestServer.ini").into_os_string()];
         args.extend(["--channel-dir".into(), home.path().join("qemu").into_os_string()]);
-        let (ip, port) = (controller.ip().to_string(), controller.port().to_string());
+        let name = self.controller_name.clone().unwrap_or_else(|| controller.ip().to_string());
+        let port = controller.port().to_string();
         args.extend(
             [
                 ["--bind", "127.0.0.1"],
                 ["--server-port", "0"],
-                ["--controller", &ip],
+                ["--controller", &name],
                 ["--agent-port", &port],
                 ["--hostname", golden::HOSTNAME],
             ]

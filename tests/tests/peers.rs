@@ -188,3 +188,26 @@ async fn a_controller_that_is_away_is_told_again_when_it_is_back() -> Result<()>
     host.event("STOPPED", id(1)).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_controller_that_is_given_by_its_name_is_told_as_soon_as_the_name_has_an_address()
+-> Result<()> {
+    // Ready means that MONITOR_READY has arrived.
+    let host = Setup::default().controller_name("localhost").start().await?;
+    let status = host.daemon.status().await?;
+    let expected = format!("127.0.0.1:{}", host.controller.port());
+    assert_eq!(status["controller"], expected.as_str());
+    assert_eq!(host.metric("datagrams_unsent").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_sent_is_mentioned_in_the_log() -> Result<()> {
+    let setup = Setup::default().controller_name("no-such-host.invalid");
+    let mut host = setup.start_unready()?;
+    host.daemon.wait_ready(SOON).await?;
+    let _guest = host.guest(id(1), Behaviour::normal())?;
+    let unsent = |line: &str| line.contains("event not sent") && line.contains("RUNNING");
+    host.daemon.wait_log("the event that nobody got", SOON, unsent).await?;
+    Ok(())
+}

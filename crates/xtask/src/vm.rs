@@ -12,7 +12,7 @@
 //! `/init` is fresh, and the initramfs is only written when it would differ.
 
 mod cpio;
-mod debian;
+pub(crate) mod debian;
 
 use std::ffi::OsStr;
 use std::fs;

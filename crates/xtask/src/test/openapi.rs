@@ -10,6 +10,7 @@ use lab::maintenance::MtcAgent;
 use lab::vim::Vim;
 
 use crate::cargo::{run as run_step, workspace};
+use crate::vm::debian;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -19,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const HOST: &str = "010e7741-1173-4a3b-88fa-c4e5905500ca";
 
 pub(super) fn run() -> Result<()> {
+    debian::python()?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(check())

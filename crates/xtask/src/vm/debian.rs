@@ -1,4 +1,5 @@
-//! What comes from Debian: QEMU, installed when it is missing, and a kernel, unpacked and not installed.
+//! What comes from Debian: QEMU and python3-venv, installed when they are missing, and a kernel, unpacked and not
+//! installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,17 +22,36 @@ pub(super) fn qemu() -> Result<()> {
          or leave the virtual machine out with --no-vm",
         Assets::QEMU
     );
-    eprintln!("vm: installing {QEMU} (17 MB)");
+    install(QEMU, "17 MB").context(by_hand.clone())?;
+    ensure!(Assets::find_qemu().is_some(), by_hand);
+    Ok(())
+}
+
+/// Makes sure that python3 can make virtual environments; Debian has that in a package of its own.
+pub(crate) fn python() -> Result<()> {
+    let there = || {
+        let mut python = Command::new("python3");
+        output(python.args(["-c", "import ensurepip, venv"])).is_ok()
+    };
+    if there() {
+        return Ok(());
+    }
+    let by_hand =
+        "python3 cannot make virtual environments: as root, `apt-get install python3-venv`";
+    install("python3-venv", "6 MB").context(by_hand)?;
+    ensure!(there(), by_hand);
+    Ok(())
+}
+
+fn install(package: &str, size: &str) -> Result<Vec<u8>> {
+    eprintln!("apt: installing {package} ({size})");
     with_fresh_lists(|| {
         output(
             Command::new("apt-get")
-                .args(["install", "--yes", "--no-install-recommends", QEMU])
+                .args(["install", "--yes", "--no-install-recommends", package])
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )
     })
-    .context(by_hand.clone())?;
-    ensure!(Assets::find_qemu().is_some(), by_hand);
-    Ok(())
 }
 
 /// The name of the package with the current kernel itself, such as `linux-image-6.1.0-56-cloud-amd64`.
@@ -50,7 +70,7 @@ pub(super) fn kernel_package() -> Result<String> {
 
 /// Downloads a package and unpacks it below `work`; the answer is the directory that stands for `/`.
 pub(super) fn unpack(package: &str, work: &Path) -> Result<PathBuf> {
-    eprintln!("vm: downloading and unpacking {package} (27 MB)");
+    eprintln!("apt: downloading and unpacking {package} (27 MB)");
     // apt warns when its own user may not write here, and goes on.
     with_fresh_lists(|| {
         output(Command::new("apt-get").args(["download", package]).current_dir(work))
@@ -69,7 +89,7 @@ pub(super) fn unpack(package: &str, work: &Path) -> Result<PathBuf> {
 /// name versions that are no longer there.
 fn with_fresh_lists<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
     attempt().or_else(|first| {
-        eprintln!("vm: apt-get update");
+        eprintln!("apt: apt-get update");
         output(Command::new("apt-get").arg("update"))
             .with_context(|| format!("after another failure: {first:#}"))?;
         attempt()
