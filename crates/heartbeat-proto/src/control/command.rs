@@ -3,14 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Datagram, PayloadError, Signature, code, json, parse};
-use crate::guest::EventType;
+use crate::guest::{EventType, MAX_EVENT};
 use crate::{HostId, InstanceId, Switch};
 
 /// The only service there is.
 const HEARTBEAT: &str = "heartbeat";
-
-/// The longest name of an action that is passed on to a guest, in bytes.
-const MAX_EVENT: usize = 64;
 
 /// A command from guestAgent to guestServer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod parse;
 mod text;
 
 pub use line::{Frame, LineFramer, MAX_LINE};
+pub(crate) use message::MAX_EVENT;
 pub use message::{
     ActionResponse, ChallengeResponse, CorrectiveAction, EventType, GuestMessage, Health,
     HostMessage, Init, Notice, NotificationType, VoteResult,

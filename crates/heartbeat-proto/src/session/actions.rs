@@ -1,6 +1,6 @@
 //! Votes and notifications, from the question to what its outcome does to the heartbeat.
 
-use super::context::{NoChallenge, Random, context};
+use super::context::{Random, context};
 use super::output::{ConcludedBy, Note, Report};
 use super::vote::{self, OpenVote};
 use super::{INIT_EXPECTED_AFTER, Session};
@@ -25,7 +25,7 @@ impl Session {
         if *event == EventType::Resume
             && !(self.connection.is_connected() && self.heartbeat.heartbeating)
         {
-            self.reconnect(now);
+            self.reconnect();
         }
         let (timeout, known) = vote::notice(event, notification, &self.heartbeat.parameters);
         let vote = OpenVote { event: event.clone(), notification, deadline: now + timeout };
@@ -88,7 +88,7 @@ impl Session {
         } else if vote.event == EventType::Suspend && self.connection.is_connected() {
             // One that is not connected goes on looking for its channel, which costs next to
             // nothing, and finds it should the suspension be called off.
-            self.heartbeat.stop(&context!(self, now, &mut NoChallenge), &mut self.out);
+            self.heartbeat.stop(self.reporting, &mut self.out);
             self.connection.suspend(&mut self.out);
         }
     }

@@ -88,16 +88,8 @@ impl State {
     }
 }
 
-/// For inputs that never lead to a challenge.
-pub(super) struct NoChallenge;
-
-impl Random for NoChallenge {
-    fn challenge(&mut self) -> u32 {
-        0
-    }
-}
-
-/// The context of one input of a session, taken apart so that its parts can change meanwhile.
+/// The context of one input of a session. A macro, because it borrows only some of the session: its
+/// other parts change while the context is there.
 macro_rules! context {
     ($session:ident, $now:expr, $random:expr) => {
         $crate::session::context::Context {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::context::Context;
+use super::context::{Context, Reporting};
 use super::output::{Note, Outputs, Report};
 use super::parameters::Parameters;
 use crate::control::InstanceInfo;
@@ -198,23 +198,23 @@ impl Heartbeat {
             self.challenge(context.now, context, out);
         } else if !context.reporting.enabled() {
             out.note(Note::Silent);
-            self.stop(context, out);
+            self.stop(context.reporting, out);
         } else if self.misses < threshold {
             self.misses += 1;
             out.note(Note::Missed { misses: self.misses, threshold });
             self.challenge(context.now, context, out);
         } else {
             out.note(Note::Failed { heartbeating: self.heartbeating });
-            self.stop(context, out);
+            self.stop(context.reporting, out);
             out.report(Report::Loss);
         }
     }
 
     /// Back to waiting for an `init`; STOPPED if it was heartbeating.
-    pub(super) fn stop(&mut self, context: &Context<'_>, out: &mut Outputs) {
+    pub(super) fn stop(&mut self, reporting: Reporting, out: &mut Outputs) {
         self.await_init();
         if std::mem::take(&mut self.heartbeating) {
-            out.report(Report::Stopped(self.info(context.reporting.instance)));
+            out.report(Report::Stopped(self.info(reporting.instance)));
         }
     }
 

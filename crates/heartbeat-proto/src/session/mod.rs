@@ -22,7 +22,7 @@ use crate::control::InstanceInfo;
 use crate::guest::{Frame, GuestMessage, HostMessage, Malformed, MalformedKind};
 use crate::{MonotonicTime, TokenBucket};
 use connection::Connection;
-use context::{NoChallenge, context};
+use context::context;
 use heartbeat::{Heartbeat, Phase};
 use output::Outputs;
 use vote::OpenVote;
@@ -99,7 +99,7 @@ impl Session {
 
     /// The other end closed the channel, or reading or writing failed.
     pub fn handle_closed(&mut self, now: MonotonicTime) {
-        self.heartbeat.stop(&context!(self, now, &mut NoChallenge), &mut self.out);
+        self.heartbeat.stop(self.reporting, &mut self.out);
         self.connection.closed(now, &mut self.out);
         self.settle(now);
     }
@@ -107,21 +107,21 @@ impl Session {
     /// The channel's file was made or moved in: if it is not connected, connect at once.
     pub fn handle_channel_seen(&mut self, now: MonotonicTime) {
         if self.connection.is_lost() {
-            self.reconnect(now);
+            self.reconnect();
         }
         self.settle(now);
     }
 
     /// The channel's file was replaced or changed: connect to it anew.
     pub fn handle_channel_changed(&mut self, now: MonotonicTime) {
-        self.reconnect(now);
+        self.reconnect();
         self.settle(now);
     }
 
     /// The channel's file is gone.
     pub fn handle_channel_gone(&mut self, now: MonotonicTime) {
         if self.connection.provisioned {
-            self.heartbeat.stop(&context!(self, now, &mut NoChallenge), &mut self.out);
+            self.heartbeat.stop(self.reporting, &mut self.out);
             self.connection.gone(now, &mut self.out);
         } else {
             self.forget(now);
@@ -147,7 +147,7 @@ impl Session {
         if before != enabled {
             self.out.note(Note::Reporting(enabled));
             if !enabled {
-                self.heartbeat.stop(&context!(self, now, &mut NoChallenge), &mut self.out);
+                self.heartbeat.stop(self.reporting, &mut self.out);
             }
         }
         self.settle(now);
@@ -198,7 +198,7 @@ impl Session {
         if due(self.idle_at) {
             self.idle_at = None;
             self.out.note(Note::Idle);
-            self.reconnect(now);
+            self.reconnect();
         }
         self.connection.handle_timeout(now, &mut self.out);
         self.settle(now);
@@ -278,7 +278,7 @@ impl Session {
             GuestMessage::ActionResponse(response) => self.handle_vote(now, response),
             GuestMessage::Exit { log_msg } => {
                 self.out.note(Note::Exit { log_msg });
-                self.heartbeat.stop(&context, &mut self.out);
+                self.heartbeat.stop(self.reporting, &mut self.out);
             }
         }
     }
@@ -320,8 +320,8 @@ impl Session {
         }
     }
 
-    fn reconnect(&mut self, now: MonotonicTime) {
-        self.heartbeat.stop(&context!(self, now, &mut NoChallenge), &mut self.out);
+    fn reconnect(&mut self) {
+        self.heartbeat.stop(self.reporting, &mut self.out);
         self.connection.reconnect(&mut self.out);
     }
 
@@ -329,7 +329,7 @@ impl Session {
         if let Some(vote) = self.vote.take() {
             self.agreed(now, &vote, ConcludedBy::Gone);
         }
-        self.heartbeat.stop(&context!(self, now, &mut NoChallenge), &mut self.out);
+        self.heartbeat.stop(self.reporting, &mut self.out);
         self.handle_deleted();
     }
 
