@@ -6,25 +6,28 @@
 //! line, and no control character of a terminal gets through. Every event carries what it says in
 //! its own fields; spans are not printed.
 //!
-//! `RUST_LOG` is not read: the level comes from the configuration, and a reload may change it. What
-//! cannot be written (stderr closed, a pipe without a reader) is lost, and the daemon goes on.
+//! `RUST_LOG` is not read: the level comes from the configuration, and a reload may change it. A
+//! thread of its own writes, so that a reader that stands still does not hold up the daemon; what
+//! cannot be written, or does not fit into the queue, is lost, and the daemon goes on.
 
 mod escape;
 mod line;
+mod queue;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
+use std::time::Duration;
 
 use nix::sys::stat::fstat;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
 pub use escape::Escaped;
 use line::{LineLayer, Style};
+use queue::{LogQueue, Sink};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,15 +133,25 @@ pub struct UnknownName {
     allowed: &'static str,
 }
 
-/// [`init`] was called before in this process.
+/// Why there is no log.
 #[derive(Debug, thiserror::Error)]
-#[error("logging is already set up")]
-pub struct AlreadySetUp;
+pub enum LogError {
+    /// [`init`] was called before in this process.
+    #[error("logging is already set up")]
+    AlreadySetUp,
+    /// The thread that writes cannot be started.
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[source] io::Error),
+}
 
-/// Changes the level of what is logged while the daemon runs.
+/// How long the last lines may take to be written at the end.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Changes the level of what is logged while the daemon runs, and sees the last lines out.
 #[derive(Clone, Debug)]
 pub struct LogHandle {
     level: reload::Handle<LevelFilter, Registry>,
+    queue: Option<LogQueue>,
 }
 
 impl LogHandle {
@@ -147,32 +160,38 @@ impl LogHandle {
         // It fails only if the subscriber is gone, and then there is no level to set.
         let _ = self.level.reload(LevelFilter::from(level));
     }
+
+    /// Waits for what was logged to be written, 200 ms at most. For the end of the process.
+    pub fn flush(&self) {
+        if let Some(queue) = &self.queue {
+            queue.flush(FLUSH_PATIENCE);
+        }
+    }
 }
 
 /// Sets up logging to stderr for the whole process.
 ///
 /// # Errors
 ///
-/// When it is set up already.
-pub fn init(format: LogFormat, level: LogLevel) -> Result<LogHandle, AlreadySetUp> {
+/// When it is set up already, or no thread can be started.
+pub fn init(format: LogFormat, level: LogLevel) -> Result<LogHandle, LogError> {
     let style = match format {
         LogFormat::Json => Style::Json,
         LogFormat::Text if stderr_is_the_journal() => Style::Journal,
         LogFormat::Text if io::stderr().is_terminal() && !no_color() => Style::Colour,
         LogFormat::Text => Style::Plain,
     };
-    let (subscriber, handle) = subscriber(style, level, io::stderr);
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadySetUp)?;
+    let queue = LogQueue::start().map_err(LogError::Thread)?;
+    let (subscriber, mut handle) = subscriber(style, level, queue.clone());
+    handle.queue = Some(queue);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySetUp)?;
     Ok(handle)
 }
 
-fn subscriber<W>(style: Style, level: LogLevel, writer: W) -> (impl Subscriber, LogHandle)
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
+fn subscriber(style: Style, level: LogLevel, sink: impl Sink) -> (impl Subscriber, LogHandle) {
     let (filter, level) = reload::Layer::new(LevelFilter::from(level));
-    let subscriber = tracing_subscriber::registry().with(filter).with(LineLayer { style, writer });
-    (subscriber, LogHandle { level })
+    let subscriber = tracing_subscriber::registry().with(filter).with(LineLayer { style, sink });
+    (subscriber, LogHandle { level, queue: None })
 }
 
 /// systemd names the journal's stream by device and inode, because a service's stderr may have been

@@ -52,7 +52,10 @@ where
                 for notice in checked.notices {
                     info!("{notice}");
                 }
-                block_on(run(cli, checked.config, log))
+                let outcome = block_on(run(cli, checked.config, log.clone()));
+                // Before anything is said of the failure: the log tells how it came to it.
+                log.flush();
+                outcome
             })
         }
         Ok(Asked::Print(text)) => write(&text),
@@ -64,10 +67,15 @@ where
     }
 }
 
+/// Sockets whose events are taken in at once. With fewer than there are guests, after a stall the
+/// timers of some would fire before their answers, which have arrived, are read.
+const MAX_IO_EVENTS: usize = 16 * 1024;
+
 /// One thread: what is stuck is stuck as a whole, where the watchdog sees it.
 fn block_on(daemon: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_io_events_per_tick(MAX_IO_EVENTS)
         .build()
         .map_err(|error| Failure::environment(format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(daemon);

@@ -7,10 +7,24 @@
 //! children that could inherit them.
 
 use std::env;
-use std::time::Duration;
+use std::io::{self, ErrorKind};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tracing::warn;
+
+use crate::{RateLimit, limited};
+
+/// How often a supervisor that cannot be reached is mentioned.
+static LIMIT: Mutex<RateLimit> = Mutex::new(RateLimit::new(3, Duration::from_secs(60)));
+
+/// How often, and with which pause, it is tried to say READY to a supervisor whose queue is full.
+const READY_ATTEMPTS: u32 = 10;
+const READY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The shortest pause between two watchdog messages. A supervisor that wants them more often cannot
 /// be satisfied without the daemon doing nothing else.
@@ -36,7 +50,7 @@ impl Supervisor {
     /// `status` is shown to the operator.
     pub fn ready(&self, status: &str) {
         let status = one_line(status);
-        send(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        send_patiently(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
 
     /// The configuration is being read again; [`Supervisor::ready`] must follow.
@@ -78,9 +92,40 @@ fn one_line(text: &str) -> String {
 }
 
 fn send(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "cannot reach the supervisor through NOTIFY_SOCKET");
+    if let Err(error) = try_send(states) {
+        let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+        limited!(
+            limit.allow(Instant::now()),
+            warn,
+            %error,
+            "cannot reach the supervisor through NOTIFY_SOCKET"
+        );
     }
+}
+
+/// The one message that must not be lost for a moment's congestion.
+fn send_patiently(states: &[NotifyState<'_>]) {
+    let full = || try_send(states).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    for _ in 0..READY_ATTEMPTS {
+        if !full() {
+            return;
+        }
+        std::thread::sleep(READY_PAUSE);
+    }
+    send(states);
+}
+
+/// Sends without waiting: a supervisor that does not read must not hold up the daemon.
+fn try_send(states: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&path)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
 #[cfg(test)]

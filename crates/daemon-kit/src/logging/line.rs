@@ -6,19 +6,18 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::Context;
 
 use super::escape::Escaper;
+use super::queue::Sink;
 use crate::exit::describe;
 
 /// How a line looks.
@@ -35,24 +34,45 @@ pub(super) enum Style {
     Json,
 }
 
+/// The longest line of text, in bytes; what is longer is cut. JSON is left whole: what goes into a log
+/// has bounds of its own.
+const MAX_LINE: usize = 8 * 1024;
+
 /// Writes each event as one line, in one write.
-pub(super) struct LineLayer<W> {
+pub(super) struct LineLayer<K> {
     pub(super) style: Style,
-    pub(super) writer: W,
+    pub(super) sink: K,
 }
 
-impl<S, W> Layer<S> for LineLayer<W>
-where
-    S: Subscriber,
-    W: for<'a> MakeWriter<'a> + 'static,
-{
+impl<S: Subscriber, K: Sink> Layer<S> for LineLayer<K> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let line = match self.style {
             Style::Json => json_line(event),
             style => text_line(style, event),
         };
-        // A log that cannot be written has nowhere to say so.
-        let _ = self.writer.make_writer().write_all(line.as_bytes());
+        self.sink.put(line, self.style);
+    }
+}
+
+/// The line that says that others are missing.
+pub(super) fn left_out_line(style: Style, left_out: u64) -> String {
+    const MESSAGE: &str = "log lines left out: the log's reader is too slow";
+    let level = Level::WARN;
+    match style {
+        Style::Json => json_text(&JsonLine {
+            timestamp: &timestamp(),
+            level: level.as_str(),
+            target: None,
+            message: MESSAGE,
+            fields: Map::from_iter([("left_out".to_owned(), left_out.into())]),
+        }),
+        Style::Colour => format!(
+            "{} \x1b[{}m{level:<5}\x1b[0m {MESSAGE} left_out={left_out}\n",
+            timestamp(),
+            colour(level)
+        ),
+        Style::Journal => format!("<{}>{level} {MESSAGE} left_out={left_out}\n", priority(level)),
+        Style::Plain => format!("{} {level:<5} {MESSAGE} left_out={left_out}\n", timestamp()),
     }
 }
 
@@ -77,6 +97,7 @@ fn text_line(style: Style, event: &Event<'_>) -> String {
         line.push_str(&text.message);
     }
     line.push_str(&text.fields);
+    line.truncate(line.floor_char_boundary(MAX_LINE));
     line.push('\n');
     line
 }
@@ -208,15 +229,18 @@ fn json_line(event: &Event<'_>) -> String {
     let metadata = event.metadata();
     let mut json = JsonFields::default();
     event.record(&mut json);
-    let line = JsonLine {
+    json_text(&JsonLine {
         timestamp: &timestamp(),
         level: metadata.level().as_str(),
         target: shown_target(metadata),
         message: &json.message,
         fields: json.fields,
-    };
+    })
+}
+
+fn json_text(line: &JsonLine<'_>) -> String {
     // It cannot fail: the keys are strings and the numbers finite or null.
-    let text = serde_json::to_string(&line).unwrap_or_default();
+    let text = serde_json::to_string(line).unwrap_or_default();
     let mut escaped = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         // JSON allows DEL and C1 in a string as they are; a terminal that shows the log would obey

@@ -31,10 +31,23 @@ impl Captured {
     }
 }
 
+/// Lines straight into whatever is written to.
+struct Direct<F>(F);
+
+impl<F, W> Sink for Direct<F>
+where
+    F: Fn() -> W + Send + Sync + 'static,
+    W: Write,
+{
+    fn put(&self, line: String, _: Style) {
+        let _ = (self.0)().write_all(line.as_bytes());
+    }
+}
+
 fn logged(style: Style, level: LogLevel, events: impl FnOnce(&LogHandle)) -> String {
     let captured = Captured::default();
     let writer = captured.clone();
-    let (subscriber, handle) = subscriber(style, level, move || writer.clone());
+    let (subscriber, handle) = subscriber(style, level, Direct(move || writer.clone()));
     tracing::subscriber::with_default(subscriber, || events(&handle));
     captured.text()
 }
@@ -187,7 +200,7 @@ fn a_writer_that_fails_is_no_concern_of_the_daemon() {
             Ok(())
         }
     }
-    let (subscriber, _handle) = subscriber(Style::Plain, LogLevel::Info, || Full);
+    let (subscriber, _handle) = subscriber(Style::Plain, LogLevel::Info, Direct(|| Full));
     tracing::subscriber::with_default(subscriber, || info!("lost"));
 }
 
@@ -272,4 +285,54 @@ fn a_daemon_outlives_its_stderr() {
         assert!(output.status.success(), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("still running"), "{output:?}");
     }
+}
+
+/// Run as a child whose stderr nobody reads: logs far more than a pipe and the queue hold, and ends.
+#[test]
+fn logs_more_than_anybody_reads() {
+    if std::env::var_os("LOG_FLOOD").is_none() {
+        return;
+    }
+    let log = init(LogFormat::Text, LogLevel::Info).unwrap();
+    for n in 0..20_000 {
+        info!(n, "{}", "x".repeat(100));
+    }
+    println!("logged");
+    // The reader wakes up.
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    log.flush();
+    info!("the last line");
+    log.flush();
+}
+
+#[test]
+fn a_reader_that_stands_still_does_not_hold_up_the_daemon_and_learns_what_it_missed() {
+    use std::io::BufRead;
+
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "logging::tests::logs_more_than_anybody_reads"])
+        .env("LOG_FLOOD", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    // Comes although nothing has been read from its stderr.
+    assert!(stdout.any(|line| line.unwrap().contains("logged")));
+    let mut stderr = child.stderr.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        text
+    });
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    let text = reader.join().unwrap();
+    let notice = text.lines().find(|line| line.contains("log lines left out")).unwrap();
+    let left_out: usize = notice.rsplit('=').next().unwrap().parse().unwrap();
+    let written = text.lines().filter(|line| line.contains("xxx")).count();
+    assert_eq!(written + left_out, 20_000);
+    assert!(text.contains("the last line"));
 }

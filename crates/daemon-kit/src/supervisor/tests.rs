@@ -73,3 +73,28 @@ fn the_interval_is_half_within_reason() {
     assert_eq!(interval(1), Some(MIN_WATCHDOG_INTERVAL));
     assert_eq!(interval(10_000_000), Some(Duration::from_secs(5)));
 }
+
+/// Run as a child: tells a supervisor that does not read more than its queue holds, and ends.
+#[test]
+fn pings_a_supervisor_that_does_not_read() {
+    let supervisor = Supervisor::from_env();
+    for _ in 0..1000 {
+        supervisor.watchdog_ping();
+    }
+    supervisor.ready("serving");
+}
+
+#[test]
+fn a_supervisor_that_does_not_read_does_not_hold_up_the_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let _unread = UnixDatagram::bind(&path).unwrap();
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "supervisor::tests::pings_a_supervisor_that_does_not_read"])
+        .env("NOTIFY_SOCKET", &path)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
