@@ -35,7 +35,7 @@ pub struct Options {
 
     /// Address for datagrams [default: that of the management interface named in
     /// /etc/platform/platform.conf, else any]
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", value_parser = ip_address)]
     pub bind: Option<IpAddr>,
 
     /// UDP port of guestAgent [default: 2401]
@@ -100,6 +100,15 @@ pub fn host_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Takes an IP address, for clap's `value_parser`.
+///
+/// # Errors
+///
+/// Says what is allowed.
+pub fn ip_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "expected an IP address, IPv4 or IPv6".to_owned())
+}
+
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Asked<C> {
@@ -158,7 +167,13 @@ impl Sources {
         known: &[(&str, &str)],
     ) -> Result<Sources, Failure> {
         let path = named.unwrap_or(Path::new(default));
-        let file = IniFile::load(path, named.is_some()).map_err(|error| usage(&error))?;
+        let file = IniFile::load(path, named.is_some()).map_err(|error| match &error {
+            IniError::Read { .. } => Failure::usage(format!(
+                "{}: expected a file that exists and that this user may read",
+                describe(&error)
+            )),
+            _ => usage(&error),
+        })?;
         let notice =
             file.is_none().then(|| format!("{} does not exist: built-in defaults", path.display()));
         let warnings = file.iter().flat_map(|file| odd_keys(file, known)).collect();
@@ -272,7 +287,7 @@ mod tests {
     fn a_bad_option_is_named_on_one_line_with_what_is_allowed() {
         for (args, wanted) in [
             (&["--server-port", "65536"][..], "--server-port <N>': 65536 is not in 0..=65535"),
-            (&["--bind", "nowhere"], "--bind <IP>': invalid IP address syntax"),
+            (&["--bind", "nowhere"], "--bind <IP>': expected an IP address, IPv4 or IPv6"),
             (&["--log-level", "loud"], "expected one of error, warn, info, debug, trace"),
             (&["--log-format", "xml"], "expected one of text, json"),
             (&["--hostname", "a b"], "expected a host name or address"),

@@ -12,8 +12,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    ControlRequest, ControlSocket, Failure, HealthFile, Pidfile, Signal, Signals, Supervisor,
-    describe, raise_open_files, wait_for_files,
+    ControlRequest, ControlSocket, Failure, HealthFile, Pidfile, PidfileError, Signal, Signals,
+    Supervisor, describe, raise_open_files, wait_for_files,
 };
 
 /// How often it is looked for a file that is waited for before the start.
@@ -62,15 +62,16 @@ impl Service {
             () = async { while signals.recv().await != Signal::Terminate {} } => return Ok(None),
         }
         let run_file = |ending: &str| run_dir.join(format!("{name}.{ending}"));
-        let pidfile = Pidfile::acquire(&run_file("pid"))
-            .map_err(|error| Failure::environment(describe(&error)))?;
+        let pidfile = Pidfile::acquire(&run_file("pid")).map_err(|error| match &error {
+            PidfileError::AlreadyRunning { .. } => Failure::environment(describe(&error)),
+            _ => cannot_use(&error),
+        })?;
         match raise_open_files() {
             Ok(limit) => debug!(limit, "open files"),
             Err(error) => warn!(%error, "cannot raise the limit of open files"),
         }
-        let requests = ControlSocket::bind(&run_file("sock"))
-            .map_err(|error| Failure::environment(describe(&error)))?
-            .spawn();
+        let requests =
+            ControlSocket::bind(&run_file("sock")).map_err(|error| cannot_use(&error))?.spawn();
         let supervisor = Supervisor::from_env();
         let watchdog = supervisor.watchdog_interval().map(|period| {
             let mut pings = interval(period);
@@ -127,6 +128,11 @@ impl Service {
             warn!(%error, "cannot remove the pidfile");
         }
     }
+}
+
+fn cannot_use(error: &dyn std::error::Error) -> Failure {
+    let wanted = "expected a run directory (--run-dir) that this user may write to";
+    Failure::environment(format!("{}: {wanted}", describe(error)))
 }
 
 /// The next ping of the watchdog; never, if nobody waits for one.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use daemon_kit::Options;
-use daemon_kit::options::host_name;
+use daemon_kit::options::{host_name, ip_address};
 
 use crate::vim::VimAddress;
 
@@ -40,7 +40,7 @@ pub(crate) struct Cli {
     pub(crate) mtc_command_port: Option<u16>,
 
     /// Floating address of the active controller [default: that of the name controller]
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", value_parser = ip_address)]
     pub(crate) floating_ip: Option<IpAddr>,
 
     /// Configuration file of the maintenance system [default: /etc/mtc.conf, if it exists]
