@@ -115,6 +115,7 @@ async fn only_the_host_that_an_instance_is_on_speaks_for_it() -> Result<()> {
         stranger.send_to(&loss(&one.name)?, site.address)?;
         site.told("the alarm", instance, |request| is_alarm(request, "failed")).await?;
     }
+    site.agent.wait_log("the line", SOON, |line| line.contains("from another address")).await?;
     let log = site.agent.stderr();
     ensure!(log.matches("a host that is not known").count() == 1, "{log}");
     ensure!(log.matches("from another address").count() == 1, "{log}");
@@ -244,6 +245,7 @@ async fn what_is_no_json_is_said_and_asked_again() -> Result<()> {
     let place = site.place(1);
     site.mtc.add_host(place.id, &place.name, &place.ip.to_string())?;
     site.counted("questions_failed", 4).await?;
+    site.agent.wait_log("the line", SOON, |line| line.contains("the answer is not JSON")).await?;
     let log = site.agent.stderr();
     ensure!(log.contains("the answer is not JSON") && !log.contains('\u{1b}'), "{log}");
     // It works on: commands are obeyed.

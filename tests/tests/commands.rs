@@ -166,6 +166,7 @@ async fn commands_for_unknown_instances_are_counted_and_dropped() -> Result<()> 
     host.counted("commands_unknown_instance", 3).await?;
     assert_eq!(host.instances().await?.len(), 0);
     assert_eq!(host.told(id(1)), [""; 0]);
+    host.daemon.wait_log("the line", SOON, |line| line.contains("NOTIFY_INST")).await?;
     let log = host.daemon.stderr();
     for command in ["DEL_INST", "VOTE_INST", "NOTIFY_INST"] {
         assert!(log.contains(&format!("command={command} why=\"no such instance\"")), "{log}");

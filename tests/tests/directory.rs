@@ -11,6 +11,7 @@ use lab::guest::{Behaviour, Guest, What, socket_name};
 #[tokio::test]
 async fn a_directory_that_is_missing_at_the_start_is_waited_for() -> Result<()> {
     let host = Setup::default().without_channel_dir().start().await?;
+    host.daemon.wait_log("the line", SOON, |line| line.contains("no channel directory")).await?;
     let log = host.daemon.stderr();
     assert!(log.contains("no channel directory: waiting for it"), "{log}");
     assert_eq!(host.instances().await?.len(), 0);

@@ -82,6 +82,7 @@ async fn the_threshold_is_the_number_of_misses_that_are_forgiven() -> Result<()>
     let guest = host.running(id(1), Behaviour::normal().every(INTERVAL / 2), true).await?;
     guest.freeze().await?;
     host.event("LOSS", id(1)).await?;
+    host.daemon.wait_log("the line", SOON, |line| line.contains("heartbeat lost")).await?;
     let log = host.daemon.stderr();
     assert!(log.contains("misses=4 threshold=4") && !log.contains("misses=5"), "{log}");
     Ok(())

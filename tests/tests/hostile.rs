@@ -108,6 +108,7 @@ async fn refusals_are_held_to_a_rate() -> Result<()> {
     let nacks = guest.counters().nacks;
     assert!(nacks >= 1, "it is told at first");
     assert!(nacks < 200, "{nacks} refusals for a thousand lines");
+    host.daemon.wait_log("the line", SOON, |line| line.contains("malformed message")).await?;
     let log = host.daemon.stderr();
     let lines = log.lines().filter(|line| line.contains("malformed message")).count();
     assert!((1..100).contains(&lines), "{lines} lines");

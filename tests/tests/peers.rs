@@ -125,6 +125,7 @@ async fn datagrams_that_are_none_are_counted_and_thrown_away() -> Result<()> {
     host.query(id(1)).await?;
     assert_eq!(host.metric("datagrams_malformed").await?, malformed.len() as u64);
     assert_eq!(host.instances().await?.len(), 1, "none of that made an instance");
+    host.daemon.wait_log("the line", SOON, |line| line.contains("0xdeadbeef")).await?;
     let log = host.daemon.stderr();
     assert!(log.contains("2000 bytes, expected 100 to 1060"), "{log}");
     assert!(log.contains("not signed by guestAgent"), "{log}");

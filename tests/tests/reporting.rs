@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use end_to_end::SOON;
 use end_to_end::host::{Host, beats};
 use end_to_end::id;
 use lab::guest::{Behaviour, Guest};
@@ -34,6 +35,7 @@ async fn an_instance_whose_faults_are_not_reported_is_stopped_and_not_lost() -> 
         host.has_told(id(n), &["RUNNING", "STOPPED"]).await?;
     }
     assert_eq!(host.metric("losses").await?, 1);
+    host.daemon.wait_log("the line", SOON, |line| line.contains("heartbeat lost")).await?;
     let log = host.daemon.stderr();
     let missed: Vec<_> = log.lines().filter(|line| line.contains("heartbeat missed")).collect();
     let of_witness = |line: &&str| line.contains(&id(3).to_string());
