@@ -160,6 +160,13 @@ impl Daemon {
             self.carry_out().await;
             self.next_job();
         }
+        let waiting = self.dispatcher.event_count();
+        if waiting > 0 {
+            warn!(
+                waiting,
+                "stopping before the VIM was told everything; states are found anew, alarms and votes are not"
+            );
+        }
         // The pidfile last: who starts when it is gone finds the ports free.
         let Self { service, fleet, maintenance, requests, .. } = self;
         drop((fleet, maintenance, requests));
@@ -226,6 +233,12 @@ impl Daemon {
                         debug!(%instance, dropped, "events of a deleted instance dropped");
                     }
                 }
+                Output::Moved(instance) => {
+                    let dropped = self.dispatcher.handle_moved(instance);
+                    if dropped > 0 {
+                        info!(%instance, dropped, "events of a moved instance's former host dropped");
+                    }
+                }
                 Output::ReadyForMaintenance => self.maintenance.announce(),
                 Output::Note(note) => self.journal.note(&note),
             }
@@ -274,6 +287,7 @@ impl Daemon {
             }
             Report::Answered { question, answer } => {
                 metrics.questions_answered.increment();
+                self.vim_is_there();
                 match answer {
                     VimAnswer::State(state) => self.inventory.handle_host_state(&question, &state),
                     VimAnswer::Instances(list) => self.inventory.handle_instances(&question, &list),

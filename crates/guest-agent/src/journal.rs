@@ -26,6 +26,7 @@ pub(crate) struct Journal {
     alarms: RateLimit,
     complaints: RateLimit,
     unsent: RateLimit,
+    vim: RateLimit,
     strangers: HashMap<IpAddr, Instant>,
 }
 
@@ -37,6 +38,7 @@ impl Default for Journal {
             alarms: RateLimit::new(2000, Duration::from_millis(20)),
             complaints: RateLimit::new(20, Duration::from_secs(1)),
             unsent: RateLimit::new(20, Duration::from_secs(1)),
+            vim: RateLimit::new(100, Duration::from_millis(200)),
             strangers: HashMap::new(),
         }
     }
@@ -57,7 +59,7 @@ impl Journal {
 
     /// An event could not be told to the VIM.
     pub(crate) fn vim(&mut self, what: &str, why: &str) {
-        limited!(self.complaints.allow(Instant::now()), warn, what, why, "the VIM");
+        limited!(self.vim.allow(Instant::now()), warn, what, why, "the VIM");
     }
 
     fn stranger(&mut self, from: SocketAddr, hostname: &str) {

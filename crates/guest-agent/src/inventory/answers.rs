@@ -63,22 +63,21 @@ impl Inventory {
     fn listed(&mut self, host: HostId, listed: &ListedInstance, asked_at: Revision) {
         let instance = listed.uuid;
         let Some(reporting) = listed.reporting() else { return };
-        let known = self.instances.get_mut(&instance);
         let deleted_at = self.deleted.get(&instance).copied().unwrap_or_default();
-        let commanded_at = known.as_ref().map_or(deleted_at, |known| known.commanded_at);
-        if commanded_at > asked_at {
-            // What was commanded since counts more.
-            return;
-        }
-        match known {
+        // What was commanded since it was asked counts more: where the instance is, and whether it
+        // is reported, each for itself.
+        match self.instances.get_mut(&instance) {
+            None if deleted_at > asked_at => {}
             None => {
-                self.add_instance(instance, host, reporting, commanded_at);
+                self.add_instance(instance, host, reporting, deleted_at);
                 self.expect_word(instance);
             }
             Some(known) if known.host != host => {
-                self.move_instance(instance, host, reporting);
-                self.expect_word(instance);
+                if known.commanded_at <= asked_at {
+                    self.move_instance(instance, host, reporting);
+                }
             }
+            Some(known) if known.switched_at > asked_at => {}
             Some(known) => {
                 if std::mem::replace(&mut known.reporting, reporting) != reporting {
                     self.out.note(Note::InstanceReporting { instance, reporting });

@@ -153,6 +153,7 @@ impl Inventory {
             None => self.add_instance(instance, host, reporting, revision),
             Some(known) => {
                 known.commanded_at = revision;
+                known.switched_at = revision;
                 let moved = known.host != host;
                 let before = std::mem::replace(&mut known.reporting, reporting);
                 if before != reporting {
@@ -171,7 +172,14 @@ impl Inventory {
     fn want_instance(&mut self, instance: InstanceId, host: HostId) {
         let revision = self.next_revision();
         match self.instances.get_mut(&instance) {
-            None => self.add_instance(instance, host, false, revision),
+            None => {
+                self.add_instance(instance, host, false, revision);
+                // Where it is was commanded now; whether it is reported, a list may still say.
+                let deleted_at = self.deleted.get(&instance).copied().unwrap_or_default();
+                if let Some(known) = self.instances.get_mut(&instance) {
+                    known.switched_at = deleted_at;
+                }
+            }
             Some(known) => {
                 known.commanded_at = revision;
                 if known.host == host {
@@ -260,6 +268,7 @@ fn wanted_state(services: &[Service]) -> Result<bool, Refusal> {
     match state.as_deref() {
         Some("enabled") => Ok(true),
         Some("disabled") => Ok(false),
-        Some(_) | None => Err(Refusal(Reason::BadState)),
+        Some(_) => Err(Refusal(Reason::BadState)),
+        None => Err(Refusal(Reason::Parse)),
     }
 }

@@ -8,6 +8,10 @@ use heartbeat_proto::{HostId, MonotonicTime};
 use super::output::{Note, Output, Question, Topic};
 use super::{Host, Inventory, Revision};
 
+/// Hosts that are known at most; whoever can send datagrams can name hosts. Beyond it, new ones are
+/// refused and said so.
+const MAX_HOSTS: usize = 10_000;
+
 /// The longest name of a host, in bytes.
 const MAX_HOSTNAME: usize = 253;
 
@@ -42,7 +46,11 @@ impl Inventory {
             // The name was given to another machine: the former one is gone.
             self.forget(&name, told.uuid);
         }
+        let full = self.hosts.len() >= MAX_HOSTS;
         match self.hosts.get_mut(&told.uuid) {
+            None if full => {
+                self.out.note(refused("there are too many hosts: 10,000 are known"));
+            }
             None => self.add_host(told.uuid, name, ip),
             Some(host) if host.name == name && host.ip == ip => {
                 self.addresses.insert(ip, told.uuid);

@@ -77,6 +77,8 @@ struct Instance {
     times: Times,
     /// When the VIM last commanded something of it.
     commanded_at: Revision,
+    /// When the VIM last said whether its faults are reported: by a PATCH, or by a DELETE.
+    switched_at: Revision,
     /// What its guest was last asked about or told of.
     last_action: Option<EventType>,
 }
@@ -265,6 +267,7 @@ impl Inventory {
                 repair_action: CorrectiveAction::Log,
                 times: Times::default(),
                 commanded_at,
+                switched_at: commanded_at,
                 last_action: None,
             },
         );
@@ -282,6 +285,9 @@ impl Inventory {
         let from = std::mem::replace(&mut known.host, to);
         known.heartbeating = false;
         known.reporting = reporting;
+        // The VIM may believe it alive: the new host's first word is told in any case.
+        known.unheard = true;
+        self.out.push(Output::Moved(instance));
         self.command(from, AgentCommand::DelInstance { instance });
         if let Some(host) = self.hosts.get_mut(&from) {
             host.instances.remove(&instance);

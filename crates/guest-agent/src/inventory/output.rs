@@ -18,6 +18,8 @@ pub(crate) enum Output {
     Ask(Question),
     /// Nothing more is to be told of this instance as a failure: it is gone.
     Deleted(InstanceId),
+    /// What waits of this instance's state and failure is outdated: it is on another host.
+    Moved(InstanceId),
     /// Ask the maintenance system for the hosts.
     ReadyForMaintenance,
     /// Tell the log and the metrics.

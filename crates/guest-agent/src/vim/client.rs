@@ -79,6 +79,16 @@ pub(crate) enum Failure {
     Server(Refusal),
 }
 
+impl Failure {
+    /// Whether the VIM is there and failed over what it was sent.
+    pub(super) const fn is_about_the_request(&self) -> bool {
+        match self {
+            Self::Unfinished | Self::Answer(_) | Self::Server(_) => true,
+            Self::Connect(_) | Self::Broken(_) | Self::TimeOut(_) => false,
+        }
+    }
+}
+
 /// Sends a request over a connection of its own and waits for what comes of it. The body of the
 /// answer may have `max_body` bytes.
 ///

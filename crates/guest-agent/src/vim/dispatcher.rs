@@ -65,6 +65,11 @@ impl Dispatcher {
         self.outbox.handle_deleted(instance)
     }
 
+    /// An instance is on another host. Says how many events that outdated.
+    pub(crate) fn handle_moved(&mut self, instance: InstanceId) -> usize {
+        self.outbox.handle_moved(instance)
+    }
+
     /// The next request, if there is one and the VIM may be talked to.
     pub(crate) fn poll_job(&mut self, now: MonotonicTime) -> Option<Job> {
         if self.busy || self.outbox.pauses(now) {
@@ -99,7 +104,8 @@ impl Dispatcher {
                 }
             }
             Done::Event(EventOutcome::Failed(failure)) => {
-                Report::Failed { failure, pause: self.outbox.handle_failed(now) }
+                let pause = self.outbox.handle_failed(now, failure.is_about_the_request());
+                Report::Failed { failure, pause }
             }
             Done::Question(question, Ok(answer)) => {
                 self.questions.handle_answered();

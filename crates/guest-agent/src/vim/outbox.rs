@@ -71,7 +71,8 @@ pub(crate) enum Pushed {
 ///                          gone                             service state with a newer one
 /// ```
 ///
-/// - The order is that of the pushes, over all instances. A failed event is the first again.
+/// - The order is that of the pushes, over all instances. A failed event is the first again, unless
+///   the VIM is there and fails over this very event: then all of its instance goes to the end.
 /// - A service state replaces the one of the same instance that waits, and takes its own place at
 ///   the end: the VIM learns the last state after whatever else happened before it.
 /// - Alarms and votes are neither replaced nor merged. They go only when the VIM has them, refuses
@@ -79,6 +80,8 @@ pub(crate) enum Pushed {
 /// - With an instance everything of it goes that waits: its alarms, for nothing is to be repaired
 ///   any more; its state; and the outcomes of its votes, for the VIM, which deleted it, no longer
 ///   waits for them.
+/// - When an instance moves, what its former host said of its state and its failure goes: a late
+///   alarm after a migration must not kill the machine.
 /// - The one in flight is never touched.
 ///
 /// Everything takes a time that grows with the logarithm of what waits, but for
@@ -141,18 +144,39 @@ impl Outbox {
 
     /// An instance is gone, and with it all that waits of it. Says how many events that were.
     pub(crate) fn handle_deleted(&mut self, instance: InstanceId) -> usize {
+        self.drop_of(instance, |_| true)
+    }
+
+    /// An instance is on another host: what its former one said of its state or its failure is over.
+    /// The outcomes of its votes stay, for they were asked for. Says how many events went.
+    pub(crate) fn handle_moved(&mut self, instance: InstanceId) -> usize {
+        self.drop_of(instance, |event| !matches!(event.kind, EventKind::Action { .. }))
+    }
+
+    fn drop_of(
+        &mut self,
+        instance: InstanceId,
+        outdated: impl Fn(&InstanceEvent) -> bool,
+    ) -> usize {
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.entry.event.instance == instance
+            && outdated(&in_flight.entry.event)
         {
             in_flight.deleted = true;
         }
-        let all = (instance, Sequence::MIN)..=(instance, Sequence::MAX);
-        let dropped: Vec<Sequence> =
-            self.by_instance.range(all).map(|(_, sequence)| *sequence).collect();
+        let dropped: Vec<Sequence> = self
+            .waiting_of(instance)
+            .filter(|sequence| self.waiting.get(sequence).is_some_and(|one| outdated(&one.event)))
+            .collect();
         for sequence in &dropped {
             self.take(*sequence);
         }
         dropped.len()
+    }
+
+    fn waiting_of(&self, instance: InstanceId) -> impl Iterator<Item = Sequence> {
+        let all = (instance, Sequence::MIN)..=(instance, Sequence::MAX);
+        self.by_instance.range(all).map(|(_, sequence)| *sequence)
     }
 
     /// The event to send now, if there is one; it is in flight then. None while another one is, and
@@ -186,14 +210,31 @@ impl Outbox {
 
     /// The VIM does not have the event that was in flight: it is sent again after a pause, which is
     /// given, unless its instance was deleted or has a newer state meanwhile.
-    pub(crate) fn handle_failed(&mut self, now: MonotonicTime) -> Duration {
+    ///
+    /// Where it is `about` the event, for the VIM is there and fails over it, everything of its
+    /// instance goes behind what waits of others, in the same order: they shall not wait for it.
+    pub(crate) fn handle_failed(&mut self, now: MonotonicTime, about: bool) -> Duration {
         if let Some(InFlight { sequence, entry, deleted }) = self.in_flight.take() {
-            let replaced = entry.is_state() && self.states.contains_key(&entry.event.instance);
+            let instance = entry.event.instance;
+            let replaced = entry.is_state() && self.states.contains_key(&instance);
             if !deleted && !replaced {
                 self.put(sequence, entry);
             }
+            if about {
+                self.put_behind(instance);
+            }
         }
         self.backoff.handle_failure(now)
+    }
+
+    fn put_behind(&mut self, instance: InstanceId) {
+        let sequences: Vec<Sequence> = self.waiting_of(instance).collect();
+        for sequence in sequences {
+            if let Some(entry) = self.take(sequence) {
+                self.put(self.next_sequence, entry);
+                self.next_sequence += 1;
+            }
+        }
     }
 
     /// The VIM was seen to be there, though not by an event.

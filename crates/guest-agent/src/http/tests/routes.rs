@@ -85,7 +85,7 @@ async fn instances() {
     for (list, reason) in [
         (r#"[{"service":"ping","state":"enabled"}]"#, "invalid data"),
         (r#"[{"service":"heartbeat","state":"on"}]"#, "bad state"),
-        (r#"[{"service":"heartbeat"}]"#, "bad state"),
+        (r#"[{"service":"heartbeat"}]"#, "command parse error"),
     ] {
         let body = instance_body(INSTANCE, "compute-0", list);
         ask("PATCH", Some(&body)).await.assert_fails(400, reason);

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
-use super::harness::{Bench, NO_CONTENT, NOT_FOUND, NOTHING, PASS, host_id, list, name};
-use crate::inventory::{MAX_DELETED, Note, Topic};
+use super::harness::{
+    Bench, NO_CONTENT, NOT_FOUND, NOTHING, PASS, host_id, instance_id, list, name,
+};
+use crate::inventory::{MAX_DELETED, Note, Output, Topic};
 
 /// Host 1 is known, and the VIM has not answered yet.
 fn asked() -> Bench {
@@ -165,6 +167,27 @@ fn a_post_that_came_meanwhile_wins_even_where_it_changed_nothing() {
     bench.vim_lists(2, &[(1, "enabled")]);
     assert_eq!(bench.words(), NOTHING);
     assert!(bench.get(1).contains("compute-1"));
+}
+
+#[test]
+fn a_post_that_came_meanwhile_says_where_and_the_list_whether_it_is_reported() {
+    let mut bench = asked();
+    assert_eq!(bench.post(1, 1), PASS);
+    bench.vim_lists(1, &[(1, "enabled")]);
+    assert_eq!(bench.words(), ["10.0.0.1 MOD_INST i1 enabled"]);
+    let mut bench = asked();
+    bench.patch(1, 1, "disabled");
+    bench.vim_lists(1, &[(1, "enabled")]);
+    assert_eq!(bench.words(), NOTHING, "a PATCH says both");
+}
+
+#[test]
+fn what_waits_of_the_former_host_is_outdated_by_a_move() {
+    let mut bench = Bench::running();
+    bench.patch(1, 2, "enabled");
+    assert!(bench.outputs.contains(&Output::Moved(instance_id(1))));
+    bench.patch(1, 2, "enabled");
+    assert!(!bench.outputs.contains(&Output::Moved(instance_id(1))), "it is there already");
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn refused() -> Vec<(Command, &'static str, bool)> {
         (patch(2, heartbeat("on")), BAD_STATE, false),
         (patch(2, heartbeat("Enabled")), BAD_STATE, false),
         (patch(2, heartbeat("")), BAD_STATE, false),
-        (patch(2, object("heartbeat", None)), BAD_STATE, false),
+        (patch(2, object("heartbeat", None)), "command parse error", false),
         (Command::GetInstance(instance_id(9)), NOT_FOUND, false),
         (Command::DeleteInstance(instance_id(9)), NOT_FOUND, false),
         (act(9, "stop", Revocable), NOT_FOUND, false),

@@ -41,7 +41,8 @@ fn command_word(ip: IpAddr, command: &AgentCommand) -> String {
 /// What the driver is to do, in a few words; notes are left out.
 pub(super) fn word(output: &Output) -> Option<String> {
     Some(match output {
-        Output::Note(_) => return None,
+        // Told apart where it matters; it goes to the outbox alone.
+        Output::Note(_) | Output::Moved(_) => return None,
         Output::Command(ip, command) => command_word(*ip, command),
         Output::Ask(Question { hostname, topic: Topic::State, .. }) => {
             format!("ask state of {hostname}")

@@ -87,7 +87,7 @@ fn a_failed_event_is_sent_again_first_and_later_and_later() {
     for pause in [1, 2, 4, 8, 16, 30, 30] {
         assert_eq!(outbox.poll_event(now), Some(alarm(1, "a")));
         let pause = Duration::from_secs(pause);
-        assert_eq!(outbox.handle_failed(now), pause);
+        assert_eq!(outbox.handle_failed(now, false), pause);
         assert_eq!(outbox.poll_timeout(), Some(now + pause));
         now = now + (pause - Duration::from_nanos(1));
         assert_eq!(outbox.poll_event(now), None, "too early");
@@ -97,7 +97,7 @@ fn a_failed_event_is_sent_again_first_and_later_and_later() {
     assert_eq!(outbox.poll_event(now), Some(alarm(1, "a")));
     outbox.handle_delivered(now);
     assert_eq!(outbox.poll_event(now), Some(alarm(1, "b")), "at once after a success");
-    assert_eq!(outbox.handle_failed(now), Duration::from_secs(1));
+    assert_eq!(outbox.handle_failed(now, false), Duration::from_secs(1));
     // Refused is an answer: the VIM is there.
     let now = now + Duration::from_secs(1);
     assert_eq!(outbox.poll_event(now), Some(alarm(1, "b")));
@@ -110,7 +110,7 @@ fn a_failed_event_is_sent_again_first_and_later_and_later() {
 fn a_new_event_does_not_shorten_the_pause() {
     let mut outbox = filled([alarm(1, "a")]);
     outbox.poll_event(NOW);
-    outbox.handle_failed(NOW);
+    outbox.handle_failed(NOW, false);
     let _ = outbox.push(NOW, alarm(2, "b"));
     assert_eq!(outbox.poll_event(NOW), None);
     assert_eq!(drain(&mut outbox, at(1)), "ab");
@@ -123,17 +123,17 @@ fn a_state_in_flight_is_not_touched_but_not_sent_again_either_when_there_is_a_ne
     assert_eq!(outbox.push(NOW, state(1, "c")), Pushed::Queued);
     assert_eq!(outbox.push(NOW, state(1, "d")), Pushed::Replaced);
     assert_eq!(outbox.len(), 3);
-    outbox.handle_failed(NOW);
+    outbox.handle_failed(NOW, false);
     assert_eq!(drain(&mut outbox, at(1)), "bd");
 
     let mut outbox = filled([state(1, "a"), alarm(1, "b")]);
     outbox.poll_event(NOW);
-    outbox.handle_failed(NOW);
+    outbox.handle_failed(NOW, false);
     assert_eq!(drain(&mut outbox, at(1)), "ab", "none is newer");
 
     let mut outbox = filled([state(1, "a"), alarm(1, "b")]);
     outbox.poll_event(NOW);
-    outbox.handle_failed(NOW);
+    outbox.handle_failed(NOW, false);
     assert_eq!(outbox.push(NOW, state(1, "c")), Pushed::Replaced, "it waits again");
     assert_eq!(drain(&mut outbox, at(1)), "bc");
 }
@@ -157,7 +157,7 @@ fn with_an_instance_everything_of_it_goes_that_is_not_in_flight() {
     outbox.handle_deleted(InstanceId::from_u128(1));
     // It is back before the failure is known.
     let _ = outbox.push(NOW, alarm(1, "f"));
-    outbox.handle_failed(NOW);
+    outbox.handle_failed(NOW, false);
     assert_eq!(drain(&mut outbox, at(1)), "cf", "it is not sent again");
     assert_eq!(outbox.handle_deleted(InstanceId::from_u128(1)), 0);
 }
@@ -202,4 +202,25 @@ fn a_full_outbox_is_as_quick_as_an_empty_one() {
     }
     assert_eq!(outbox.len(), CAPACITY / 2);
     assert_eq!(drain(&mut outbox, NOW), "b".repeat(CAPACITY / 2));
+}
+
+#[test]
+fn an_event_that_the_vim_fails_over_lets_those_of_other_instances_go_first() {
+    let mut outbox = filled([alarm(1, "a"), vote(1, "b"), alarm(2, "c"), state(3, "d")]);
+    assert_eq!(outbox.poll_event(NOW), Some(alarm(1, "a")));
+    let pause = outbox.handle_failed(NOW, true);
+    // All of its instance is behind, in its order; what comes now of it is behind that.
+    let _ = outbox.push(NOW, alarm(1, "e"));
+    assert_eq!(drain(&mut outbox, NOW + pause), "cdabe");
+}
+
+#[test]
+fn what_the_former_host_of_an_instance_said_goes_when_it_moves_but_not_its_votes() {
+    let mut outbox =
+        filled([alarm(1, "a"), vote(1, "b"), state(1, "c"), alarm(2, "d"), alarm(1, "e")]);
+    assert_eq!(outbox.poll_event(NOW), Some(alarm(1, "a")));
+    assert_eq!(outbox.handle_moved(InstanceId::from_u128(1)), 2);
+    // Not even the one in flight is sent again.
+    let pause = outbox.handle_failed(NOW, false);
+    assert_eq!(drain(&mut outbox, NOW + pause), "bd");
 }

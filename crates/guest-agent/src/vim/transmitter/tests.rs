@@ -248,12 +248,13 @@ async fn a_vim_that_fails_in_every_way_has_every_event_once_in_the_end() {
             Report::Refused { event: second, refusal },
             Report::Delivered { event: third, .. },
         ] => {
-            assert_eq!([first, second, third], [&alarm(1), &alarm(2), &alarm(3)]);
+            // A VIM that is there and fails over an event has the others told first.
+            assert_eq!([first, second, third], [&alarm(3), &alarm(1), &alarm(2)]);
             assert_eq!((waited.as_secs(), refusal.status), (31, 404));
         }
         other => panic!("{other:?}"),
     }
-    for instance in [1, 1, 1, 1, 1, 2, 3] {
+    for instance in [1, 1, 2, 2, 3, 1, 2] {
         let expected = Request::event(&vim.address, &alarm(instance));
         assert_eq!(vim.request().await, expected.as_bytes());
     }

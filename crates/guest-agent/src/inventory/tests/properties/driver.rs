@@ -224,11 +224,15 @@ impl Driver {
             .filter_map(|(instance, _, reporting)| Some((instance_id(*instance), (*reporting)?)))
             .collect();
         for (instance, reporting) in last {
-            let commands = [self.commanded.get(&instance), self.deleted.get(&instance)];
+            let newer = |at: Option<&u64>| at.is_some_and(|at| *at > asked);
+            let deleted = newer(self.deleted.get(&instance));
             let was = known.instances.get(&instance);
             let is = after.instances.get(&instance);
-            if commands.into_iter().flatten().any(|commanded| *commanded > asked) {
-                assert_eq!(is, was, "{instance}: an answer older than a command");
+            if newer(self.commanded.get(&instance)) {
+                let hosts = (is.map(|is| is.host), was.map(|was| was.host));
+                assert_eq!(hosts.0, hosts.1, "{instance}: an answer older than a command");
+            } else if deleted {
+                assert_eq!(is, was, "{instance}: an answer older than a deletion");
             } else if current {
                 let is = is.map(|is| (is.host, is.reporting));
                 assert_eq!(is, Some((id, reporting)), "{instance}: an answer that counts");

@@ -242,7 +242,8 @@ impl Change<'_> {
             Step::State(..) | Step::RequestHosts | Step::Wait(_) => 1,
             Step::List(_, listed) => 2 * listed.len(),
         };
-        let notes = self.outputs.iter().filter(|output| matches!(output, Output::Note(_))).count();
+        let notes =
+            self.outputs.iter().filter(|o| matches!(o, Output::Note(_) | Output::Moved(_))).count();
         assert!(self.outputs.len() - notes <= bound, "{} of {bound}", self.outputs.len() - notes);
         assert!(notes <= bound.max(3) + 1, "{notes} notes");
     }

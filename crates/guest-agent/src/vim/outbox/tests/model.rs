@@ -204,7 +204,7 @@ proptest! {
                 }
                 // Without one in flight nothing can fail.
                 Step::Failed if model.in_flight.is_none() => {}
-                Step::Failed => prop_assert_eq!(outbox.handle_failed(now), model.failed(now)),
+                Step::Failed => prop_assert_eq!(outbox.handle_failed(now, false), model.failed(now)),
                 Step::Wait(millis) => now = now + Duration::from_millis(millis),
             }
             prop_assert_eq!(outbox.len(), model.len());
