@@ -17,10 +17,10 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::watch::Inode;
 
-/// Bytes read at once: more than any message of a guest in its right mind. What comes in one piece is
+/// Bytes read at once: more than an answer to a challenge has. What comes in one piece is
 /// handled before anybody else has a turn, and each of its lines may be worth an output of the
 /// session, so this bounds both.
-const READ_SIZE: usize = 512;
+const READ_SIZE: usize = 256;
 
 /// Bytes a second that are read from one guest in the long run; a guest in its right mind sends
 /// less than one in a hundred of that. What comes faster waits in the channel, where it holds up
