@@ -222,15 +222,13 @@ impl Host {
         Ok(guest)
     }
 
-    /// Waits for the next event of this name about the instance; what came before it is consumed.
+    /// Waits for the next event of this name about the instance; what came before it about the instance is consumed.
     ///
     /// # Errors
     ///
     /// There is none soon.
     pub async fn event(&self, name: &str, instance: InstanceId) -> Result<Arrival> {
-        let wanted =
-            |arrival: &Arrival| arrival.instance() == Some(instance) && name_of(arrival) == name;
-        self.controller.wait_for_arrival(&format!("{name} of {instance}"), SOON, wanted).await
+        self.controller.wait_about(instance, name, SOON, |arrival| name_of(arrival) == name).await
     }
 
     /// Waits for whatever is next told about the instance.
@@ -239,8 +237,7 @@ impl Host {
     ///
     /// Nothing is soon.
     pub async fn next_event(&self, instance: InstanceId) -> Result<Arrival> {
-        let wanted = |arrival: &Arrival| arrival.instance() == Some(instance);
-        self.controller.wait_for_arrival(&format!("event of {instance}"), SOON, wanted).await
+        self.controller.wait_about(instance, "event", SOON, |_| true).await
     }
 
     /// The names of all that was told about the instance so far. RUNNING several times in a row counts once: a guest

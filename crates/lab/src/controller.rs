@@ -309,6 +309,23 @@ impl Controller {
         self.inbox.arrivals.wait_for(&what, within, wanted).await
     }
 
+    /// Waits for an arrival about the instance that `wanted` takes. It consumes what came before about the same
+    /// instance, and nothing else: instances have no order among each other.
+    ///
+    /// # Errors
+    /// See [`Controller::wait_for`].
+    pub async fn wait_about(
+        &self,
+        instance: InstanceId,
+        what: &str,
+        within: Duration,
+        wanted: impl FnMut(&Arrival) -> bool,
+    ) -> Result<Arrival> {
+        let what = format!("{what} of {instance} at the controller");
+        let about = |arrival: &Arrival| arrival.instance() == Some(instance);
+        self.inbox.arrivals.wait_among(&what, within, about, wanted).await
+    }
+
     /// Waits for whatever arrives next.
     ///
     /// # Errors

@@ -25,17 +25,30 @@ pub(crate) struct Record<T> {
 
 #[derive(Debug)]
 struct Entries<T> {
-    kept: VecDeque<T>,
-    /// How many of `kept` were consumed.
-    consumed: usize,
+    kept: VecDeque<Entry<T>>,
+    /// How many at the beginning of `kept` were consumed, at least: what is behind them is looked at.
+    passed: usize,
     /// How many went because of the limit.
     gone: usize,
     limit: usize,
 }
 
+#[derive(Debug)]
+struct Entry<T> {
+    what: T,
+    consumed: bool,
+}
+
+impl<T> Entries<T> {
+    /// What was not consumed, in order.
+    fn fresh(&mut self) -> impl Iterator<Item = &mut Entry<T>> {
+        self.kept.range_mut(self.passed..).filter(|entry| !entry.consumed)
+    }
+}
+
 impl<T: Clone + Display> Record<T> {
     pub(crate) fn new(limit: usize) -> Self {
-        let entries = Entries { kept: VecDeque::new(), consumed: 0, gone: 0, limit };
+        let entries = Entries { kept: VecDeque::new(), passed: 0, gone: 0, limit };
         Self { entries: Mutex::new(entries), grown: Notify::new() }
     }
 
@@ -51,10 +64,10 @@ impl<T: Clone + Display> Record<T> {
         }
         while entries.kept.len() >= entries.limit {
             entries.kept.pop_front();
-            entries.consumed = entries.consumed.saturating_sub(1);
+            entries.passed = entries.passed.saturating_sub(1);
             entries.gone += 1;
         }
-        entries.kept.push_back(entry());
+        entries.kept.push_back(Entry { what: entry(), consumed: false });
         drop(entries);
         self.grown.notify_waiters();
     }
@@ -66,23 +79,35 @@ impl<T: Clone + Display> Record<T> {
 
     /// Every entry that is kept, consumed or not.
     pub(crate) fn all(&self) -> Vec<T> {
-        self.lock().kept.iter().cloned().collect()
+        self.lock().kept.iter().map(|entry| entry.what.clone()).collect()
     }
 
     /// Consumes and returns what has not been consumed.
     pub(crate) fn drain(&self) -> Vec<T> {
         let mut entries = self.lock();
-        let fresh = entries.kept.iter().skip(entries.consumed).cloned().collect();
-        entries.consumed = entries.kept.len();
+        let fresh = entries.fresh().map(|entry| entry.what.clone()).collect();
+        entries.passed = entries.kept.len();
         fresh
     }
 
-    /// Consumes up to the first entry that `wanted` takes, which it returns.
-    pub(crate) fn take(&self, mut wanted: impl FnMut(&T) -> bool) -> Option<T> {
+    /// Consumes up to the first entry that `wanted` takes, which it returns; of those before it, the ones that are
+    /// `among` what is looked at.
+    fn take(
+        &self,
+        mut among: impl FnMut(&T) -> bool,
+        mut wanted: impl FnMut(&T) -> bool,
+    ) -> Option<T> {
         let mut entries = self.lock();
-        let at = (entries.consumed..entries.kept.len()).find(|&at| wanted(&entries.kept[at]))?;
-        entries.consumed = at + 1;
-        Some(entries.kept[at].clone())
+        let length =
+            1 + entries.fresh().position(|entry| among(&entry.what) && wanted(&entry.what))?;
+        let mut found = None;
+        for entry in entries.fresh().take(length).filter(|entry| among(&entry.what)) {
+            entry.consumed = true;
+            found = Some(entry.what.clone());
+        }
+        let passed = entries.passed;
+        entries.passed += entries.kept.range(passed..).take_while(|entry| entry.consumed).count();
+        found
     }
 
     /// Waits until there is an entry that `wanted` takes, and consumes up to it.
@@ -94,13 +119,27 @@ impl<T: Clone + Display> Record<T> {
         &self,
         what: &str,
         within: Duration,
+        wanted: impl FnMut(&T) -> bool,
+    ) -> Result<T> {
+        self.wait_among(what, within, |_| true, wanted).await
+    }
+
+    /// As [`Record::wait_for`], looking only at entries that are `among` some: the others stay.
+    ///
+    /// # Errors
+    /// See [`Record::wait_for`].
+    pub(crate) async fn wait_among(
+        &self,
+        what: &str,
+        within: Duration,
+        mut among: impl FnMut(&T) -> bool,
         mut wanted: impl FnMut(&T) -> bool,
     ) -> Result<T> {
         let deadline = Instant::now() + within;
         loop {
             let mut grown = pin!(self.grown.notified());
             grown.as_mut().enable();
-            if let Some(entry) = self.take(&mut wanted) {
+            if let Some(entry) = self.take(&mut among, &mut wanted) {
                 return Ok(entry);
             }
             if timeout_at(deadline, grown).await.is_err() {
@@ -111,13 +150,13 @@ impl<T: Clone + Display> Record<T> {
 
     /// The last entries in words, each on a line of its own.
     pub(crate) fn list(&self) -> String {
-        let entries = self.lock();
-        let fresh = entries.kept.len() - entries.consumed;
+        let mut entries = self.lock();
+        let fresh = entries.fresh().count();
         let total = entries.gone + entries.kept.len();
         let mut text = format!("there were {total}, {fresh} of them since the last one taken:");
         for (at, entry) in entries.kept.iter().enumerate().rev().take(LISTED).rev() {
-            let mark = if at < entries.consumed { ' ' } else { '*' };
-            text.push_str(&format!("\n{mark} {entry}"));
+            let mark = if at < entries.passed || entry.consumed { ' ' } else { '*' };
+            text.push_str(&format!("\n{mark} {}", entry.what));
         }
         text
     }
@@ -142,6 +181,21 @@ mod tests {
         assert!(error.ends_with("\n  1\n  2\n* 3\n* 4"), "{error}");
         assert_eq!(record.drain(), [3, 4]);
         assert_eq!(record.all(), [1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn looking_at_some_leaves_the_others() {
+        let record = Record::new(10);
+        for number in 1..=6 {
+            record.add(|| number);
+        }
+        let even = |number: &i32| number % 2 == 0;
+        assert_eq!(record.wait_among("4", SHORT, even, |&number| number == 4).await.unwrap(), 4);
+        record.wait_among("2", SHORT, even, |&number| number == 2).await.unwrap_err();
+        assert_eq!(record.wait_for("3", SHORT, |&number| number == 3).await.unwrap(), 3);
+        assert!(record.list().ends_with("\n  1\n  2\n  3\n  4\n* 5\n* 6"), "{}", record.list());
+        assert_eq!(record.drain(), [5, 6]);
+        assert!(record.drain().is_empty());
     }
 
     #[tokio::test]
