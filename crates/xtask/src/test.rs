@@ -23,7 +23,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // The end-to-end tests start the real binaries, which cargo does not build for them.
     run_step("building", &mut cargo(&["build", "--workspace", "--bins"]))?;
     // Most of them wait for something to happen: more at once than there are cores.
-    let mut tests = cargo(&["test", "--workspace"]);
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     run_step("tests without virtual machines", tests.env("RUST_TEST_THREADS", TEST_THREADS))?;
     if options.no_vm {
         openapi::run()?;

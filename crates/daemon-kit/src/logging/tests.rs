@@ -221,6 +221,11 @@ fn names() {
 
 const CHILD: &str = "DAEMON_KIT_TEST_LOG_FORMAT";
 
+/// As [`LogHandle::flush`], on a machine that may be too busy for its patience.
+fn all_written(log: &LogHandle) {
+    log.queue.as_ref().unwrap().flush(Duration::from_secs(30));
+}
+
 /// Does something only as the child of the tests below, with their environment and their stderr.
 #[test]
 fn child_logs() {
@@ -232,6 +237,7 @@ fn child_logs() {
     }
     handle.set_level(LogLevel::Error);
     warn!("hidden");
+    all_written(&handle);
     println!("still running");
 }
 
@@ -301,9 +307,9 @@ fn logs_more_than_anybody_reads() {
     // The reader wakes up.
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
-    log.flush();
+    all_written(&log);
     info!("the last line");
-    log.flush();
+    all_written(&log);
 }
 
 #[test]
