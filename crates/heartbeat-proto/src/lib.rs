@@ -8,13 +8,15 @@
 //! |---|---|
 //! | [`guest`] | the lines exchanged with the program inside a virtual machine |
 //! | [`control`] | the datagrams between guestServer, guestAgent and the maintenance system |
-//! | [`session`] | the heartbeat of one guest as a state machine |
+//! | [`session`] | the host's side of the heartbeat with one guest, as a state machine |
+//! | [`client`] | the guest's side of it, as a state machine |
 //! | [`vim`] | the bodies exchanged with the orchestrator |
 //! | [`InstanceId`], [`HostId`] | identifiers, canonical by construction |
 //! | [`MonotonicTime`] | a moment on a clock that never jumps |
 //!
 //! `docs/protocol.md` is the reference that the documentation here points to.
 
+pub mod client;
 pub mod control;
 pub mod guest;
 mod id;

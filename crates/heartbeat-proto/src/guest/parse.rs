@@ -18,6 +18,8 @@ use super::text::{Text, cut};
 /// A message and the sequence number that came with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received<M> {
+    /// The sender's `version`, at least [`VERSION`].
+    pub version: u64,
     /// The sender's `sequence`.
     pub sequence: u64,
     /// What it says.
@@ -224,7 +226,7 @@ fn receive<M>(
     let msg_type = text!(fields.msg_type).map_err(malformed)?;
     let sequence = number!(fields.sequence).map_err(malformed)?;
     match message(msg_type, &fields) {
-        Ok(message) => Ok(Received { sequence, message }),
+        Ok(message) => Ok(Received { version, sequence, message }),
         Err(kind) => {
             let invocation_id = match msg_type {
                 "action_response" => number!(fields.invocation_id).ok(),

@@ -237,7 +237,7 @@ proptest! {
         for message in messages {
             let mut line = Vec::new();
             message.encode(sequence, &mut line);
-            prop_assert_eq!(GuestMessage::decode(&line), Ok(Received { sequence, message }));
+            prop_assert_eq!(GuestMessage::decode(&line), Ok(Received { version: VERSION, sequence, message }));
         }
     }
 }
