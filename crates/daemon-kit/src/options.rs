@@ -54,6 +54,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub wait_for: Vec<PathBuf>,
 
+    /// Those of every program.
+    #[command(flatten)]
+    pub process: ProcessOptions,
+}
+
+/// The options of every program here.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ProcessOptions {
     /// Check options and configuration, print what is in force, and exit
     #[arg(long)]
     pub check_config: bool,

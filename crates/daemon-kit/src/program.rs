@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::{info, warn};
 
-use crate::options::{Asked, Options, parse};
+use crate::options::{Asked, ProcessOptions, parse};
 use crate::{Failure, LogHandle, LogLevel, describe, logging};
 
 /// A configuration that was read and checked, and what its reader should be told.
@@ -25,11 +25,11 @@ pub struct Checked<C> {
 
 /// Runs a daemon: reads its command line, checks its configuration, sets up its log and its runtime, and runs it.
 ///
-/// `common` finds the common options, `check` reads and checks the configuration, `run` runs until the end. With
+/// `process` finds the options of every program, `check` reads and checks the configuration, `run` runs until the end. With
 /// `--check-config` the configuration is printed instead, what is odd in it as comments.
 pub fn main<C, F>(
     name: &str,
-    common: impl Fn(&C) -> &Options,
+    process: impl Fn(&C) -> &ProcessOptions,
     check: impl Fn(&C) -> Result<Checked<F>, Failure>,
     run: impl AsyncFnOnce(C, F, LogHandle) -> Result<(), Failure>,
 ) -> ExitCode
@@ -38,11 +38,11 @@ where
     F: Display,
 {
     let outcome = match parse::<C>(std::env::args_os()) {
-        Ok(Asked::Daemon(cli)) if common(&cli).check_config => {
+        Ok(Asked::Daemon(cli)) if process(&cli).check_config => {
             check(&cli).and_then(|checked| print(&checked))
         }
         Ok(Asked::Daemon(cli)) => {
-            let format = common(&cli).log_format;
+            let format = process(&cli).log_format;
             check(&cli).and_then(|checked| {
                 let log = logging::init(format, checked.log_level)
                     .map_err(|error| Failure::environment(describe(&error)))?;

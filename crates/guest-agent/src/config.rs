@@ -102,7 +102,7 @@ pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
         },
         floating_ip: cli.floating_ip,
         wait_for: common.wait_for.clone(),
-        log_level: own.log_level(common.log_level)?,
+        log_level: own.log_level(common.process.log_level)?,
     };
     let notices = [own.notice, mtc.notice, nfv.notice].into_iter().flatten().collect();
     let warnings = own.warnings.into_iter().chain(bind_warning).collect();

@@ -29,7 +29,7 @@ const NAME: &str = "guestAgent";
 fn main() -> ExitCode {
     program::main(
         NAME,
-        |cli: &Cli| &cli.common,
+        |cli: &Cli| &cli.common.process,
         config::load,
         async |cli, config, log| {
             if let Some(daemon) = Daemon::start(cli, config, log).await? {

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use daemon_kit::unpredictable;
 use heartbeat_proto::session::{ConnectError, Output, Report, Session};
 use heartbeat_proto::{InstanceId, MonotonicTime};
 use tokio::sync::mpsc;
@@ -105,7 +106,7 @@ impl Channel {
                     self.common.journal.put_off(self.instance, self.session.name());
                 }
                 Wake::Input(Input::Closed(why)) => self.closed(now, &why),
-                Wake::Timeout => self.session.handle_timeout(now, &mut fresh_number),
+                Wake::Timeout => self.session.handle_timeout(now, &mut unpredictable),
             }
         }
     }
@@ -146,7 +147,7 @@ impl Channel {
             Order::Channel(ChannelOrder::Modified) => self.session.handle_channel_changed(now),
             Order::Channel(ChannelOrder::Gone) => self.session.handle_channel_gone(now),
             Order::Action(event, notification) => {
-                self.session.handle_action(now, &event, notification, &mut fresh_number);
+                self.session.handle_action(now, &event, notification, &mut unpredictable);
             }
             Order::Deleted => self.session.handle_deleted(),
         }
@@ -228,16 +229,6 @@ impl Channel {
     async fn tell(&self, update: Update) -> Result<(), Over> {
         self.common.updates.send(update).await.map_err(|_| Over)
     }
-}
-
-/// A number that nobody can guess: from the kernel, or, should that ever fail, from the keyed hash
-/// whose key the process drew from it at its start.
-fn fresh_number() -> u32 {
-    getrandom::u32().unwrap_or_else(|_| {
-        use std::hash::{BuildHasher as _, RandomState};
-        let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
-        u32::from_ne_bytes([a, b, c, d])
-    })
 }
 
 #[cfg(test)]

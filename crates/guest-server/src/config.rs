@@ -55,7 +55,7 @@ pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
     let common = &cli.common;
     let file = Sources::read(common.config.as_deref(), DEFAULT_CONFIG, KNOWN)?;
     let (bind, bind_warning) = bind_address(common.bind);
-    let log_level = file.log_level(common.log_level)?;
+    let log_level = file.log_level(common.process.log_level)?;
     let config = Config {
         run_dir: common.run_dir.clone(),
         bind,

@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use daemon_kit::unpredictable;
 use heartbeat_proto::MonotonicTime;
 use heartbeat_proto::guest::{HostMessage, LineFramer};
 use heartbeat_proto::session::Session;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::UnixStream;
 
-use super::fresh_number;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::watch::Inode;
@@ -148,7 +148,7 @@ impl Link {
                 let now = clock.now();
                 self.reads.spend(bytes.len());
                 self.framer.push(bytes, |frame| {
-                    session.handle_frame(now, &frame, &mut fresh_number);
+                    session.handle_frame(now, &frame, &mut unpredictable);
                 });
                 Poll::Ready(if bytes.len() == READ_SIZE { Input::Much } else { Input::Some })
             }

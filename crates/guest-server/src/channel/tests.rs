@@ -109,9 +109,3 @@ async fn the_end_of_the_channel_is_told_at_once() {
     let Input::Closed(why) = link.input(clock, &mut session()).await else { panic!("not closed") };
     assert_eq!(why, "end of file");
 }
-
-#[test]
-fn numbers_are_fresh() {
-    let numbers: std::collections::HashSet<u32> = (0..1000).map(|_| fresh_number()).collect();
-    assert!(numbers.len() > 990, "{} different ones of 1000", numbers.len());
-}
