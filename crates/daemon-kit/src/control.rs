@@ -15,7 +15,7 @@ mod server;
 use std::time::Duration;
 
 pub use client::{ASK_TIMEOUT, ControlError, MAX_ANSWER, ask};
-pub use server::{BindError, ControlRequest, ControlSocket};
+pub use server::{ControlRequest, ControlSocket};
 
 /// Connections served at once. More wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 8;

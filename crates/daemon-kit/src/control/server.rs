@@ -1,16 +1,13 @@
 //! The daemon's side of the control socket.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,33 +17,11 @@ use super::{
     ANSWER_TIMEOUT, MAX_CONNECTIONS, MAX_REQUEST, QUEUE_DEPTH, REPLY_TIMEOUT, REQUEST_TIMEOUT,
 };
 use crate::exit::describe;
-use crate::file_id::{FileId, remove_if_there};
 use crate::rate_limit::RateLimit;
-
-/// Connections that the kernel keeps for us while all of ours are in use.
-const BACKLOG: u32 = 16;
+use crate::socket_file::{BindError, SocketFile};
 
 /// The pause after a failed accept. Out of file descriptors, the next one fails as fast.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Why there is no control socket.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Something else than a socket has the name. It is somebody's, so it stays.
-    #[error("{} is there and is not a socket", .path.display())]
-    NotASocket {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// The machine refused it.
-    #[error("cannot listen on {}", .path.display())]
-    Io {
-        /// The socket's path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// One question for the main loop. Dropping it unanswered tells the client so.
 #[derive(Debug)]
@@ -78,8 +53,7 @@ impl ControlRequest {
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
-    path: PathBuf,
-    id: FileId,
+    _file: SocketFile,
 }
 
 impl ControlSocket {
@@ -88,18 +62,10 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// When `path` names something else than a socket, or the machine refuses it (a path of more
-    /// than 107 bytes too).
+    /// See [`SocketFile::bind`].
     pub fn bind(path: &Path) -> Result<ControlSocket, BindError> {
-        let failed = |source| BindError::Io { path: path.to_owned(), source };
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => remove_if_there(path).map_err(failed)?,
-            Ok(_) => return Err(BindError::NotASocket { path: path.to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let (listener, id) = listen(path).map_err(failed)?;
-        Ok(ControlSocket { listener, path: path.to_owned(), id })
+        let (listener, file) = SocketFile::bind(path, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        Ok(ControlSocket { listener, _file: file })
     }
 
     /// Serves the socket from a task of its own and returns where the main loop receives the
@@ -143,25 +109,6 @@ impl ControlSocket {
             }
         }
     }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        // A file that stays is replaced by the next start.
-        if let Err(error) = self.id.unlink(&self.path) {
-            debug!(%error, "cannot remove the control socket");
-        }
-    }
-}
-
-fn listen(path: &Path) -> io::Result<(UnixListener, FileId)> {
-    let socket = UnixSocket::new_stream()?;
-    // Linux gives the new file the mode of the socket itself (less the umask). Set before bind,
-    // there is no moment at which others could connect, and the process-wide umask stays alone.
-    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    socket.bind(path)?;
-    let id = FileId::of(&fs::symlink_metadata(path)?);
-    Ok((socket.listen(BACKLOG)?, id))
 }
 
 /// The mode of the file keeps strangers out already, except those who were let in by a change of

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::client::ask_within;
 use super::server::{may_ask, serve};
 use super::*;
+use crate::BindError;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
