@@ -84,6 +84,15 @@ impl State {
             Self::Left => "left",
         }
     }
+
+    /// The session that the host acknowledged.
+    #[must_use]
+    pub const fn session(self) -> Option<u64> {
+        match self {
+            Self::Enabled { invocation_id, .. } => Some(invocation_id),
+            Self::Disabled | Self::Enabling { .. } | Self::Left => None,
+        }
+    }
 }
 
 impl Client {
@@ -268,12 +277,16 @@ impl Client {
                 },
                 State::Enabling { .. } | State::Enabled { .. },
             ) => {
-                if self.asked.contains(&Some(invocation_id)) {
-                    let limit = Duration::from_millis(timeout_ms);
-                    self.actions.open(now, event_type, notification_type, limit, &mut self.out);
-                } else {
+                if !self.asked.contains(&Some(invocation_id)) {
                     self.out.note(Note::WrongInvocation);
+                    return;
                 }
+                // The host has taken that `init`, whether or not its acknowledgement came through.
+                if self.state.session() != Some(invocation_id) {
+                    self.acknowledged(now, invocation_id);
+                }
+                let limit = Duration::from_millis(timeout_ms);
+                self.actions.open(now, event_type, notification_type, limit, &mut self.out);
             }
             (HostMessage::Nack { log_msg, .. }, State::Enabling { .. } | State::Enabled { .. }) => {
                 self.out.note(Note::Nack { log_msg });
@@ -285,9 +298,8 @@ impl Client {
     /// is about to take.
     const fn invocation(&self) -> Option<u64> {
         match self.state {
-            State::Enabled { invocation_id, .. } => Some(invocation_id),
             State::Enabling { .. } => self.asked[0],
-            State::Disabled | State::Left => None,
+            State::Enabled { .. } | State::Disabled | State::Left => self.state.session(),
         }
     }
 

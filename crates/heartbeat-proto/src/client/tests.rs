@@ -1,4 +1,5 @@
 //! The guest's side, row by row and at random.
 
+mod actions;
 mod harness;
 mod table;
