@@ -142,3 +142,6 @@ fn find(path: &Path, ports: &Path) -> Option<PathBuf> {
     let device = Path::new("/dev").join(port.file_name());
     device.exists().then_some(device)
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,3 +204,6 @@ fn stop(running: &mut Option<(u64, AbortHandle)>) {
         task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ impl Connection<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

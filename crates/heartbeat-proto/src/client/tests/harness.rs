@@ -1,5 +1,6 @@
 //! A client on a clock that the test sets.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use crate::MonotonicTime;
@@ -81,10 +82,10 @@ impl Guest {
         outputs
     }
 
-    pub(super) fn hears(&mut self, message: HostMessage) -> Vec<Output> {
+    pub(super) fn hears(&mut self, message: impl Borrow<HostMessage>) -> Vec<Output> {
         self.sequence += 1;
         let mut bytes = Vec::new();
-        message.encode(self.sequence, &mut bytes);
+        message.borrow().encode(self.sequence, &mut bytes);
         self.hears_bytes(&bytes)
     }
 
