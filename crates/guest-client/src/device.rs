@@ -6,12 +6,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -105,6 +106,7 @@ impl Port {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
         loop {
             match self.file.read(buffer) {
+                Ok(0) if self.is_broken()? => return Err(io::Error::other("hung up")),
                 Ok(0) => return Ok(Read::NoHost),
                 Ok(length) => return Ok(Read::Bytes(length)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -114,6 +116,13 @@ impl Port {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the hang-up is for good: of a virtio port, it never is an error.
+    fn is_broken(&self) -> io::Result<bool> {
+        let mut looked_at = [PollFd::new(self.file.as_fd(), PollFlags::empty())];
+        poll(&mut looked_at, PollTimeout::ZERO)?;
+        Ok(looked_at[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR)))
     }
 
     /// Writes what the host takes now.
