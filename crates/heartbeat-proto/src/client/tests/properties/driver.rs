@@ -45,6 +45,8 @@ pub(super) struct Driver {
     /// The numbers of the `init`s since the port was opened.
     inits: Vec<u64>,
     acknowledged: bool,
+    /// The one of them that the host last spoke of.
+    session: Option<u64>,
     /// The last challenge that was due an answer, or the acknowledgement.
     heard: MonotonicTime,
     health: Health,
@@ -67,6 +69,7 @@ impl Driver {
             port: Port::Closed,
             inits: Vec::new(),
             acknowledged: false,
+            session: None,
             heard: MonotonicTime::START,
             health: Health::Healthy,
             open: None,

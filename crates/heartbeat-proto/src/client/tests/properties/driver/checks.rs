@@ -18,6 +18,7 @@ impl Driver {
             HostMessage::InitAck { invocation_id } => {
                 if asked(invocation_id) {
                     (self.acknowledged, self.heard) = (true, self.now);
+                    self.session = Some(invocation_id);
                 }
             }
             HostMessage::Challenge { heartbeat_challenge } => {
@@ -33,6 +34,7 @@ impl Driver {
                 timeout_ms,
             } => {
                 if asked(invocation_id) {
+                    self.session = Some(invocation_id);
                     let is_decide = |wanted: &Wanted| matches!(wanted, Wanted::Decide(..));
                     if self.open.is_some() || self.wanted.iter().any(is_decide) {
                         self.wanted.push_back(Wanted::Withdraw);
@@ -132,6 +134,9 @@ impl Driver {
                 assert_eq!(self.wanted.pop_front(), Some(Wanted::Response(vote_result)));
                 let newest: Vec<_> = self.inits.iter().rev().take(2).collect();
                 assert!(newest.contains(&&invocation_id), "{invocation_id}, not of {newest:?}");
+                if self.acknowledged {
+                    assert_eq!(Some(invocation_id), self.session, "not the host's session");
+                }
             }
             GuestMessage::Exit { log_msg } => {
                 assert_eq!(self.wanted.pop_front(), Some(Wanted::Exit));
