@@ -5,8 +5,8 @@
 //!                 v  |
 //!  Disabled --> Enabling -- init_ack of one of the last two --> Enabled --+
 //!   |    port     ^                                              |   ^    | challenge, action_notify:
-//!   |    opened   +--- no challenge for max(2 x interval, 5 s) --+   +----+ answered
-//!   |    ^
+//!   |    opened   +--- no challenge for max(2 x interval, 5 s), --+   +----+ answered
+//!   |    ^             init_ack or action_notify of another session
 //!   +----+ port closed, from any state                  exit, from any state --> Left
 //! ```
 
@@ -42,6 +42,8 @@ pub struct Client {
     state: State,
     /// The `invocation_id`s of the last two `init`s, the newest first.
     asked: [Option<u64>; 2],
+    /// When the last of them is to be repeated.
+    next_init: MonotonicTime,
     /// `init`s since the last acknowledgement.
     unacknowledged: u32,
     actions: Actions,
@@ -105,6 +107,7 @@ impl Client {
             framer: LineFramer::default(),
             state: State::Disabled,
             asked: [None; 2],
+            next_init: MonotonicTime::START,
             unacknowledged: 0,
             actions: Actions::default(),
             out: Outputs::default(),
@@ -279,6 +282,7 @@ impl Client {
             ) => {
                 if !self.asked.contains(&Some(invocation_id)) {
                     self.out.note(Note::WrongInvocation);
+                    self.doubt(now);
                     return;
                 }
                 // The host has taken that `init`, whether or not its acknowledgement came through.
@@ -307,7 +311,8 @@ impl Client {
         // Zero is what a host says before the first `init`, and the C++ daemons print the number as a signed one.
         let invocation_id = u64::from(random >> 1).max(1);
         self.asked = [Some(invocation_id), self.asked[0]];
-        self.state = State::Enabling { next_init: now + self.settings.init_retry };
+        self.next_init = now + self.settings.init_retry;
+        self.state = State::Enabling { next_init: self.next_init };
         self.out.note(Note::Asking { before: self.unacknowledged });
         self.unacknowledged = self.unacknowledged.saturating_add(1);
         self.out.send(GuestMessage::Init(self.settings.init(invocation_id)));
@@ -317,12 +322,21 @@ impl Client {
     fn acknowledged(&mut self, now: MonotonicTime, invocation_id: u64) {
         if !self.asked.contains(&Some(invocation_id)) {
             self.out.note(Note::WrongAck);
+            self.doubt(now);
             return;
         }
         self.unacknowledged = 0;
         self.out.note(Note::Acknowledged);
         let deadline = now + self.settings.patience();
         self.state = State::Enabled { invocation_id, last_challenge: now, deadline, answered: 0 };
+    }
+
+    /// The host has another session than the guest, although both heartbeat in it: an `init` must have been damaged on its
+    /// way. Votes would get lost in such a session, so it starts over, but not more often than `init` is repeated.
+    fn doubt(&mut self, now: MonotonicTime) {
+        if let State::Enabled { .. } = self.state {
+            self.state = State::Enabling { next_init: now.max(self.next_init) };
+        }
     }
 
     fn answer(&mut self, now: MonotonicTime, challenge: u32) {

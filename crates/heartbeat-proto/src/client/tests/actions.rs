@@ -102,19 +102,10 @@ fn a_newer_one_takes_its_place_and_the_older_is_not_answered() {
 }
 
 #[test]
-fn one_of_another_session_is_ignored_and_one_of_the_last_two_is_not() {
+fn one_of_either_of_the_last_two_sessions_is_answered_in_that_one() {
     let (mut guest, first) = Guest::enabling();
     let second = guest.after(1000).ask();
     guest.hears(HostMessage::InitAck { invocation_id: first });
-    let notify = |invocation_id| HostMessage::ActionNotify {
-        invocation_id,
-        event_type: EventType::Stop,
-        notification_type: VOTE,
-        timeout_ms: 9000,
-    };
-    let other = (1..).find(|id| ![first, second].contains(id)).unwrap();
-    assert_eq!(guest.hears(notify(other)), [note(Note::WrongInvocation)]);
-    assert_eq!(guest.hears(notify(0)), [note(Note::WrongInvocation)]);
     // The host has taken the second `init` already, although its acknowledgement was lost: the answer is of that
     // session.
     let action = guest.asked(second, EventType::Stop, VOTE, 9000);
@@ -159,4 +150,28 @@ fn a_clean_stop_withdraws_it() {
     assert_eq!(outputs[0], withdraw(action.id));
     assert!(matches!(messages(&outputs)[..], [GuestMessage::Exit { .. }]));
     assert_eq!(guest.due_in(), None);
+}
+
+#[test]
+fn one_of_another_session_is_ignored_and_the_guest_starts_over_once_in_a_while() {
+    let (mut guest, id) = Guest::enabled();
+    let notify = |invocation_id| HostMessage::ActionNotify {
+        invocation_id,
+        event_type: EventType::Stop,
+        notification_type: VOTE,
+        timeout_ms: 9000,
+    };
+    guest.after(300);
+    for other in [id + 1, 0] {
+        assert_eq!(guest.hears(notify(other)), [note(Note::WrongInvocation)]);
+        assert_eq!(guest.client.state().as_str(), "enabling");
+    }
+    assert_eq!(guest.due_in(), Some(Duration::from_millis(700)), "the last init was 300 ms ago");
+    guest.after(5000);
+    let newer = guest.ask();
+    guest.hears(HostMessage::InitAck { invocation_id: newer });
+    guest.after(3000);
+    let ack = HostMessage::InitAck { invocation_id: newer + 1 };
+    assert_eq!(guest.hears(ack), [note(Note::WrongAck)]);
+    assert_eq!(guest.due_in(), Some(Duration::ZERO));
 }

@@ -19,6 +19,8 @@ impl Driver {
                 if asked(invocation_id) {
                     (self.acknowledged, self.heard) = (true, self.now);
                     self.session = Some(invocation_id);
+                } else {
+                    self.acknowledged = false;
                 }
             }
             HostMessage::Challenge { heartbeat_challenge } => {
@@ -34,6 +36,9 @@ impl Driver {
                 timeout_ms,
             } => {
                 if asked(invocation_id) {
+                    if !self.acknowledged || self.session != Some(invocation_id) {
+                        (self.acknowledged, self.heard) = (true, self.now);
+                    }
                     self.session = Some(invocation_id);
                     let is_decide = |wanted: &Wanted| matches!(wanted, Wanted::Decide(..));
                     if self.open.is_some() || self.wanted.iter().any(is_decide) {
@@ -41,6 +46,8 @@ impl Driver {
                     }
                     let timeout = Duration::from_millis(timeout_ms);
                     self.wanted.push_back(Wanted::Decide(event_type, notification_type, timeout));
+                } else {
+                    self.acknowledged = false;
                 }
             }
             HostMessage::Nack { .. } => {}
