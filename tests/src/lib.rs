@@ -5,6 +5,7 @@
 //! only how long a busy machine may take before a test gives up.
 
 pub mod agent;
+pub mod client;
 pub mod golden;
 pub mod host;
 pub mod machines;

@@ -83,12 +83,38 @@ impl Daemon {
         env: &[(&str, &str)],
     ) -> Result<Self> {
         let run_dir = run_dir(&dir);
-        std::fs::create_dir_all(&run_dir)?;
+        Self::launch(dir, binary, ["--run-dir".into(), run_dir.into()], args, env)
+    }
+
+    /// As [`Daemon::start`], for guestClient, which has a socket and no run directory: it is where the control socket of
+    /// a daemon would be, so that [`Daemon::request`] reaches it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start_guest_client<A: AsRef<OsStr>>(
+        binary: &Path,
+        args: impl IntoIterator<Item = A>,
+        env: &[(&str, &str)],
+    ) -> Result<Self> {
+        let dir = TempDir::with_prefix("lab-client-")?;
+        let socket = run_dir(&dir).join("guestClient.sock");
+        Self::launch(dir, binary, ["--socket".into(), socket.into()], args, env)
+    }
+
+    fn launch<A: AsRef<OsStr>>(
+        dir: TempDir,
+        binary: &Path,
+        first: [OsString; 2],
+        args: impl IntoIterator<Item = A>,
+        env: &[(&str, &str)],
+    ) -> Result<Self> {
+        std::fs::create_dir_all(run_dir(&dir))?;
         let notify_path = dir.path().join("notify");
         let _ = std::fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path)?;
-        let mut arguments: Vec<OsString> = vec!["--run-dir".into(), run_dir.into()];
-        arguments.extend(args.into_iter().map(|argument| argument.as_ref().to_owned()));
+        let arguments =
+            first.into_iter().chain(args.into_iter().map(|argument| argument.as_ref().to_owned()));
         let started = Instant::now();
         let mut child = Command::new(binary)
             .args(arguments)

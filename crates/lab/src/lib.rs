@@ -4,6 +4,7 @@
 //! | module | stands for |
 //! |---|---|
 //! | [`guest`] | virtual machines by the thousand: QEMU's socket and the program inside |
+//! | [`port`] | the virtio port of a guest's program that runs without a machine |
 //! | [`vm`] | one real virtual machine |
 //! | [`controller`] | guestAgent, in the bytes of the C++ one |
 //! | [`server`] | guestServer, likewise |
@@ -17,6 +18,7 @@ pub mod controller;
 pub mod daemon;
 pub mod guest;
 pub mod maintenance;
+pub mod port;
 mod record;
 pub mod relay;
 pub mod wait;
