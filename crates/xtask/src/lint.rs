@@ -1,11 +1,13 @@
 //! `cargo xtask lint`: what tools can say about the code.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::cargo::{cargo, run as run_step, workspace};
+use crate::cargo::{cargo, run as run_step, tool, workspace};
+use crate::vm::debian;
 
 pub(crate) fn run() -> Result<()> {
     run_step("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
@@ -14,19 +16,33 @@ pub(crate) fn run() -> Result<()> {
     let mut doc =
         cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
     run_step("documentation", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
-    let deny = cargo_deny()?;
+    shell_scripts()?;
+    let deny = tool("cargo-deny")?;
     // Advisories need a database from the network; licences, sources and bans do not.
     let checks = ["check", "bans", "licenses", "sources"];
     run_step("dependencies", Command::new(deny).current_dir(workspace()).args(checks))
 }
 
-/// cargo-deny, installed into target/tools the first time.
-fn cargo_deny() -> Result<PathBuf> {
-    let root = workspace().join("target").join("tools");
-    let binary = root.join("bin").join("cargo-deny");
-    if !binary.is_file() {
-        let mut install = cargo(&["install", "--quiet", "--locked", "cargo-deny", "--root"]);
-        run_step("installing cargo-deny (some minutes, once)", install.arg(&root))?;
+/// Everything in packaging/ that a shell runs, by its first line: it runs as root, on machines of others.
+fn shell_scripts() -> Result<()> {
+    debian::shellcheck()?;
+    let mut scripts = Vec::new();
+    collect(&workspace().join("packaging"), &mut scripts)?;
+    scripts.sort();
+    run_step("shell scripts", Command::new("shellcheck").args(scripts))
+}
+
+fn collect(dir: &Path, scripts: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, scripts)?;
+        } else if fs::read(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?
+            .starts_with(b"#!/bin/sh\n")
+        {
+            scripts.push(path);
+        }
     }
-    Ok(binary)
+    Ok(())
 }

@@ -4,7 +4,7 @@
 //! target/vm/vmlinuz        the kernel                         both are what
 //! target/vm/initrd.cpio    /init and the kernel's modules     lab::vm::Assets names
 //! target/vm/kernel/        picked from Debian's package; remove it to take a newer kernel
-//! target/vm/build/         where cargo builds /init
+//! target/static/           where cargo builds /init
 //! ```
 //!
 //! Everything appears by a rename, so that a run that is interrupted leaves nothing half made, and two runs at
@@ -23,9 +23,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::vm::Assets;
 
 use self::cpio::Archive;
-
-/// The only target: the kernel is Debian's for amd64, and QEMU emulates a PC.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+use crate::cargo::static_binaries;
 
 /// The modules between the PC's bus and the port, in the order in which they can be loaded. `/init` loads what
 /// it finds in the order of the names, so each gets its place as a prefix.
@@ -52,7 +50,7 @@ pub(crate) fn prepare(workspace: &Path) -> Result<Assets> {
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     debian::qemu()?;
     let kernel = kernel(&cache)?;
-    let init = init(workspace, &cache)?;
+    let [init] = static_binaries([("lab", "vm-init")])?;
     publish(&cache.join(Assets::KERNEL), &read(&kernel.join("vmlinuz"))?)?;
     publish(&cache.join(Assets::INITRD), &initramfs(&init, &kernel.join("modules"))?)?;
     Assets::from_dir(&cache)
@@ -115,28 +113,6 @@ fn find(dir: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-/// Builds `/init`: static, because there is nothing else in the initramfs that it could be linked with.
-fn init(workspace: &Path, cache: &Path) -> Result<PathBuf> {
-    // Its own directory: other flags in the main one would rebuild everything there at each turn.
-    let build = cache.join("build");
-    let binary = build.join(TARGET).join("release").join("vm-init");
-    if !binary.exists() {
-        eprintln!("vm: building the guest's /init (half a minute, once)");
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(workspace)
-        .args(["build", "--quiet", "--release", "--package", "lab", "--bin", "vm-init"])
-        .args(["--target", TARGET, "--target-dir"])
-        .arg(&build)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "cargo could not build the guest's /init ({status}); see above");
-    Ok(binary)
 }
 
 /// What the guest has for a file system.

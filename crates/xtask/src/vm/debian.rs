@@ -1,5 +1,5 @@
-//! What comes from Debian: QEMU and python3-venv, installed when they are missing, and a kernel, unpacked and not
-//! installed.
+//! What comes from Debian: QEMU, python3-venv and shellcheck, installed when they are missing, and a kernel, unpacked
+//! and not installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,18 @@ pub(crate) fn python() -> Result<()> {
     let by_hand =
         "python3 cannot make virtual environments: as root, `apt-get install python3-venv`";
     install("python3-venv", "6 MB").context(by_hand)?;
+    ensure!(there(), by_hand);
+    Ok(())
+}
+
+/// Makes sure that shellcheck is there.
+pub(crate) fn shellcheck() -> Result<()> {
+    let there = || output(Command::new("shellcheck").arg("--version")).is_ok();
+    if there() {
+        return Ok(());
+    }
+    let by_hand = "shellcheck is not installed: as root, `apt-get install shellcheck`";
+    install("shellcheck", "30 MB").context(by_hand)?;
     ensure!(there(), by_hand);
     Ok(())
 }
@@ -97,7 +109,7 @@ fn with_fresh_lists<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
 }
 
 /// Runs a command that prints nothing by itself; its standard error is in the error.
-pub(super) fn output(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let name = format!("{command:?}");
     let output = command
         .env("LC_ALL", "C")
