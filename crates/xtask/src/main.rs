@@ -1,12 +1,14 @@
 //! The workspace's own commands.
 //!
 //! `cargo xtask demo` shows what the daemons do, `cargo xtask test` tests everything, `cargo xtask
-//! lint` holds the code to its rules, `cargo xtask ci` does both, `cargo xtask bench` measures.
+//! lint` holds the code to its rules, `cargo xtask package` makes what is installed, `cargo xtask ci` does these
+//! three, `cargo xtask bench` measures.
 
 mod bench;
 mod cargo;
 mod demo;
 mod lint;
+mod package;
 mod test;
 mod vm;
 
@@ -28,7 +30,9 @@ enum Command {
     Test(test::Options),
     /// Check formatting, clippy, documentation and dependencies; every warning is an error
     Lint,
-    /// Lint, then test
+    /// Make the guest program's Debian package and archive, into target/package, and check them
+    Package,
+    /// Lint, test, package
     Ci(test::Options),
     /// Measure in a release build and print the figures beside their budgets
     Bench(bench::Options),
@@ -43,8 +47,10 @@ fn main() -> Result<()> {
         Command::Lint => lint::run(),
         Command::Ci(options) => {
             lint::run()?;
-            test::run(&options)
+            test::run(&options)?;
+            package::run()
         }
+        Command::Package => package::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Vm => vm::prepare(&cargo::workspace()).map(drop),
     }
