@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, fchmod};
@@ -41,7 +41,7 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Listens on `path` with a file of this mode (less the umask). A socket that is there is taken for one left behind
+    /// Listens on `path` with a file of this mode, whatever the umask. A socket that is there is taken for one left behind
     /// and replaced. Call it inside the runtime.
     ///
     /// # Errors
@@ -75,6 +75,7 @@ fn listen(path: &Path, mode: Mode) -> io::Result<(UnixListener, FileId)> {
     // there is no moment at which others could connect, and the process-wide umask stays alone.
     fchmod(&socket, mode)?;
     socket.bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode.bits()))?;
     let id = FileId::of(&fs::symlink_metadata(path)?);
     Ok((socket.listen(BACKLOG)?, id))
 }

@@ -148,11 +148,18 @@ async fn serve(id: Id, stream: UnixStream, events: mpsc::Sender<Event>) {
     if events.send(connected).await.is_err() {
         return;
     }
-    let connection =
+    let mut connection =
         Connection { id, stream, answers, events: &events, bucket: TokenBucket::default() };
-    // Why it ended makes no difference: the application is gone.
-    let (Ok(()) | Err(Over)) = connection.run().await;
+    let ended = connection.read().await;
     let _ = events.send(Event { id, what: What::Closed }).await;
+    // One that only has nothing more to say still gets its answers: the main loop ends them.
+    if ended.is_ok() {
+        while let Some(answer) = connection.answers.recv().await {
+            if connection.write(&answer).await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 struct Connection<'a> {
@@ -164,7 +171,8 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    async fn run(mut self) -> Result<(), Over> {
+    /// Takes what the application says, until it says no more.
+    async fn read(&mut self) -> Result<(), Over> {
         let started = Instant::now();
         let mut framer = LineFramer::default();
         let mut buffer = [0; READ_SIZE];
