@@ -54,8 +54,8 @@ async fn every_event_is_the_golden_one() -> Result<()> {
 
     guest
         .change(|behaviour| {
-            let (action, text) = (CorrectiveAction::Reboot, "app is sick".into());
-            behaviour.profile.health = Health::Unhealthy { action, text };
+            let (corrective_action, log_msg) = (CorrectiveAction::Reboot, "app is sick".into());
+            behaviour.profile.health = Health::Unhealthy { corrective_action, log_msg };
         })
         .await?;
     expect(&host, "ILLHEALTH", "").await?;

@@ -67,7 +67,7 @@ async fn a_guest_that_answers_with_wrong_numbers_or_too_late_is_lost_all_the_sam
 async fn a_guest_that_answers_within_its_interval_is_never_counted_as_missing() -> Result<()> {
     let host = Host::start().await?;
     let mut behaviour = Behaviour::late(Duration::from_millis(100));
-    behaviour.profile.heartbeat_interval_ms = 1500;
+    behaviour.profile.settings.heartbeat_interval_ms = 1500;
     let guest = host.running(id(1), behaviour, true).await?;
     beats(&guest, 3).await?;
     assert_eq!((host.metric("misses").await?, host.metric("wrong_numbers").await?), (0, 0));
@@ -111,9 +111,10 @@ async fn an_interval_below_the_floor_is_raised_to_it_with_a_warning() -> Result<
 async fn a_guest_that_is_not_well_is_reported_with_the_action_that_it_asks_for() -> Result<()> {
     let host = Host::start().await?;
     let guest = host.running(id(1), normal(), true).await?;
-    let unwell = |action| {
+    let unwell = |corrective_action| {
         move |b: &mut Behaviour| {
-            b.profile.health = Health::Unhealthy { action, text: "sick \u{1b}[2J".into() };
+            let log_msg = "sick \u{1b}[2J".into();
+            b.profile.health = Health::Unhealthy { corrective_action, log_msg };
         }
     };
     for action in [CorrectiveAction::None, CorrectiveAction::Unknown] {

@@ -5,7 +5,7 @@ use end_to_end::host::{Host, Setup};
 use end_to_end::raw::{self, RawChannel};
 use end_to_end::{SOON, id};
 use heartbeat_proto::guest::{CorrectiveAction, EventType, VoteResult};
-use lab::guest::{Behaviour, Health, Profile, Voting};
+use lab::guest::{Behaviour, Health, Profile, Settings, Voting};
 use serde_json::Value;
 
 /// Clears a screen, rings a bell, begins lines, ends fields: all that a terminal or a reader of logs would obey.
@@ -14,9 +14,10 @@ const EVIL: &str =
 
 /// Says it wherever a guest can say anything, and waits until the host has heard it all.
 async fn say_it_everywhere(host: &Host) -> Result<()> {
+    let corrective_action = CorrectiveAction::Log;
     let profile = Profile {
-        name: EVIL.into(),
-        health: Health::Unhealthy { action: CorrectiveAction::Log, text: EVIL.into() },
+        settings: Settings { name: EVIL.into(), ..Settings::default() },
+        health: Health::Unhealthy { corrective_action, log_msg: EVIL.into() },
         voting: Voting::Say(VoteResult::Reject, EVIL.into()),
         ..Profile::default()
     };

@@ -61,8 +61,8 @@ async fn a_silent_guest_becomes_an_alarm_in_time_and_one_that_comes_back_is_told
 
     guest
         .change(|behaviour| {
-            let (action, text) = (CorrectiveAction::Stop, "disk is full".into());
-            behaviour.profile.health = Health::Unhealthy { action, text };
+            let (corrective_action, log_msg) = (CorrectiveAction::Stop, "disk is full".into());
+            behaviour.profile.health = Health::Unhealthy { corrective_action, log_msg };
         })
         .await?;
     let ill = site.told("ill", id(1), |request| is_alarm(request, "unhealthy")).await?;
@@ -81,10 +81,12 @@ async fn a_silent_guest_becomes_an_alarm_in_time_and_one_that_comes_back_is_told
 async fn votes_and_notifications_go_to_the_guest_and_back_with_their_times() -> Result<()> {
     let (site, place, server) = pair().await?;
     let mut behaviour = Behaviour::normal().every(INTERVAL);
-    behaviour.profile.vote_secs = 7;
-    behaviour.profile.shutdown_notice_secs = 21;
-    behaviour.profile.suspend_notice_secs = 22;
-    behaviour.profile.resume_notice_secs = 23;
+    // Each is a second more on the wire.
+    let settings = &mut behaviour.profile.settings;
+    settings.vote_secs = 6;
+    settings.shutdown_notice_secs = 20;
+    settings.suspend_notice_secs = 21;
+    settings.resume_notice_secs = 22;
     let guest = running(&site, &place, &server, id(1), behaviour).await?;
     let vim = site.commander;
     let outcome = async |action: &str| -> Result<(String, String)> {

@@ -14,10 +14,10 @@ use serde_json::Value;
 
 /// A guest with its own times for everything, the same as golden's but for votes.
 fn voting(voting: Voting) -> Behaviour {
-    Behaviour {
-        profile: Profile { voting, vote_secs: 1, ..Profile::default() },
-        ..Behaviour::normal()
-    }
+    let mut behaviour = Behaviour::voting(voting);
+    // On the wire, one.
+    behaviour.profile.settings.vote_secs = 0;
+    behaviour
 }
 
 /// Waits for the end of a vote or notification, which has to be this.

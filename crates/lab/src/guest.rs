@@ -29,8 +29,9 @@ use self::task::{Order, Ordered, Task};
 
 pub use self::behaviour::{Behaviour, Flood, Opening, Writing};
 pub use self::observations::{Counters, Seen, What};
-pub use self::profile::{Answering, Health, Profile, Voting};
-pub use self::program::{CHALLENGE_PATIENCE, INIT_RETRY, Observed, Program};
+pub use self::profile::{Answering, Profile, Voting};
+pub use self::program::{Observed, Program};
+pub use heartbeat_proto::client::{CHALLENGE_PATIENCE, Health, INIT_RETRY, Settings};
 
 /// Orders that may wait for a guest; whoever gives one more waits.
 const MAX_ORDERS: usize = 4;

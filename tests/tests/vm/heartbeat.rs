@@ -37,16 +37,16 @@ async fn a_real_guest_heartbeats_for_ten_seconds_without_a_miss() -> Result<()> 
         host.controller.add_instance(INSTANCE, true)?;
         let _vm = boot(host, INSTANCE, INTERVAL_MS).await?;
         let event = next_event(host).await?;
-        let said = Profile::default();
+        let said = Profile::default().settings;
         let info = InstanceInfo {
             reporting: true,
             heartbeating: true,
             repair_action: CorrectiveAction::Reboot,
-            restart_secs: said.restart_secs,
-            shutdown_secs: said.shutdown_notice_secs,
-            suspend_secs: said.suspend_notice_secs,
-            resume_secs: said.resume_notice_secs,
-            vote_secs: said.vote_secs,
+            restart_secs: said.restart_secs + 1,
+            shutdown_secs: said.shutdown_notice_secs + 1,
+            suspend_secs: said.suspend_notice_secs + 1,
+            resume_secs: said.resume_notice_secs + 1,
+            vote_secs: said.vote_secs + 1,
         };
         ensure!(event == ServerEvent::Running(INSTANCE, info), "{event:?}");
         heartbeats_without_trouble(host, 1, 10).await

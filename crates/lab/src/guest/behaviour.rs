@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use heartbeat_proto::client::Health;
 use heartbeat_proto::guest::{CorrectiveAction, GuestMessage, MAX_CHALLENGE};
 
-use super::profile::{Answering, Health, Profile, Voting};
+use super::profile::{Answering, Profile, Voting};
 
 /// What one write of a flood holds, about.
 pub(super) const FLOOD_BYTES: usize = 16 * 1024;
@@ -12,7 +13,7 @@ pub(super) const FLOOD_BYTES: usize = 16 * 1024;
 /// What a guest does. All parts can be combined, and changed while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behaviour {
-    /// What its program says of itself, and how it answers. What `init` says is said with the next `init`.
+    /// What its program says of itself, and how it answers. When `init` has something new to say, it says it at once.
     pub profile: Profile,
     /// Whether the program says anything.
     pub speaks: bool,
@@ -126,8 +127,8 @@ impl Behaviour {
 
     /// Heartbeats, and says that it is not well.
     #[must_use]
-    pub fn unhealthy(action: CorrectiveAction, text: &str) -> Self {
-        let health = Health::Unhealthy { action, text: text.into() };
+    pub fn unhealthy(corrective_action: CorrectiveAction, text: &str) -> Self {
+        let health = Health::Unhealthy { corrective_action, log_msg: text.into() };
         Self { profile: Profile { health, ..Profile::default() }, ..Self::default() }
     }
 
@@ -164,7 +165,7 @@ impl Behaviour {
     /// The same with another interval between challenges.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {
-        self.profile.heartbeat_interval_ms =
+        self.profile.settings.heartbeat_interval_ms =
             u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         self
     }
@@ -172,7 +173,7 @@ impl Behaviour {
     /// The same with another name in `init`.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
-        self.profile.name = name.into();
+        self.profile.settings.name = name.into();
         self
     }
 

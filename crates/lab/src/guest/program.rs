@@ -1,33 +1,22 @@
-//! The guest's side of the heartbeat as the program inside a virtual machine runs it: no I/O, no clock, no
-//! randomness of its own.
+//! The program inside a virtual machine: the real guest's side of the heartbeat, told how to misbehave and watched.
 //!
-//! ```text
-//!              handle_timeout: init, again each second with a fresh invocation_id
-//!                 +--------+
-//!                 v        |
-//!  new, restart ----> asking -- init_ack of one of the last two ids --> watched --+
-//!                 ^                                                       ^  |    | challenge,
-//!                 |                                                       +--|----+ action_notify:
-//!                 +---- no challenge for max(2 x interval, 5 s) -------------+      answered
+//! All that a well-behaved program does is [`Client`]'s, the same that runs in guestClient. Here it is decided what
+//! becomes of its answers on their way out, and whoever watches is shown both directions. The client has each verdict
+//! at once, so that no time of its own runs: a vote that is late or missing is so by what happens to the answer.
 //!
-//!  exit: says `exit`, then nothing until restart
-//! ```
+//! The port counts as open and a host as present from the beginning, as for a program whose port does not tell.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use heartbeat_proto::MonotonicTime;
+use heartbeat_proto::client::{Action, Client, Note, Output, State, Verdict};
 use heartbeat_proto::guest::{
-    ActionResponse, ChallengeResponse, EventType, Frame, GuestMessage, HostMessage, Init,
-    LineFramer, MAX_CHALLENGE, Malformed, NotificationType, Received, VoteResult,
+    Frame, GuestMessage, HostMessage, LineFramer, Malformed, NotificationType, Received, VoteResult,
 };
 
 use super::profile::{Answering, Profile, Voting};
 
-/// How long an `init` waits for its `init_ack` before the next one.
-pub const INIT_RETRY: Duration = Duration::from_secs(1);
-/// The least time without a challenge after which the program starts over.
-pub const CHALLENGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Answers that wait for their time, at most; of more, the oldest is forgotten.
 const MAX_WAITING: usize = 32;
 
@@ -54,58 +43,42 @@ pub enum Observed<'a> {
 #[derive(Debug)]
 pub struct Program {
     profile: Profile,
+    client: Client,
+    /// For whoever watches; the client has its own.
     framer: LineFramer,
-    /// The last number seen or sent; the next one sent is one more.
-    sequence: u64,
-    /// The `invocation_id`s of the last two `init`s, the newest first.
-    asked: [Option<u64>; 2],
-    state: State,
     /// Answers that wait for their time.
-    waiting: VecDeque<(MonotonicTime, GuestMessage)>,
+    waiting: VecDeque<Waiting>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum State {
-    /// Not acknowledged; the next `init` is due then.
-    Asking { next_init: MonotonicTime },
-    /// Acknowledged; it starts over then, unless a challenge comes, or waits for ever.
-    Watched { invocation_id: u64, patience: Option<MonotonicTime> },
-    /// It said `exit`.
-    Gone,
+#[derive(Debug)]
+struct Waiting {
+    due: MonotonicTime,
+    /// The number that the client gave it. Another one may have gone out since.
+    sequence: u64,
+    message: GuestMessage,
 }
 
 impl Program {
     /// A program that has just been started; its first `init` is due at once.
     #[must_use]
     pub fn new(profile: Profile) -> Self {
-        Self {
-            profile,
-            framer: LineFramer::default(),
-            sequence: 0,
-            asked: [None; 2],
-            state: State::Asking { next_init: MonotonicTime::START },
-            waiting: VecDeque::new(),
-        }
+        let mut client = Client::new(profile.settings.clone());
+        client.handle_health(profile.health.clone());
+        client.handle_opened(MonotonicTime::START);
+        Self { profile, client, framer: LineFramer::default(), waiting: VecDeque::new() }
     }
 
-    /// What it is and how it answers.
-    #[must_use]
-    pub fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    /// Changes how it answers from now on; what `init` says is said with the next `init`.
-    pub fn profile_mut(&mut self) -> &mut Profile {
-        &mut self.profile
+    /// Changes what it is and how it answers. If `init` has something new to say, it is due at once.
+    pub fn set_profile(&mut self, now: MonotonicTime, profile: Profile) {
+        self.client.handle_settings(now, profile.settings.clone());
+        self.client.handle_health(profile.health.clone());
+        self.profile = profile;
     }
 
     /// The session that the host acknowledged, if it has.
     #[must_use]
     pub fn invocation_id(&self) -> Option<u64> {
-        match self.state {
-            State::Watched { invocation_id, .. } => Some(invocation_id),
-            State::Asking { .. } | State::Gone => None,
-        }
+        self.client.state().session()
     }
 
     /// Starts the program anew, as after a crash: whatever it knew is forgotten, its `init` is due at once.
@@ -115,10 +88,16 @@ impl Program {
     }
 
     /// Says `exit` with this reason, and nothing more before [`restart`](Self::restart).
-    pub fn exit(&mut self, reason: &str, out: &mut Vec<u8>, mut observe: impl FnMut(Observed<'_>)) {
-        self.send(&GuestMessage::Exit { log_msg: reason.into() }, out, &mut observe);
+    pub fn exit(
+        &mut self,
+        now: MonotonicTime,
+        reason: &str,
+        out: &mut Vec<u8>,
+        mut observe: impl FnMut(Observed<'_>),
+    ) {
         self.waiting.clear();
-        self.state = State::Gone;
+        self.client.handle_exit(reason);
+        self.carry_out(now, out, &mut observe);
     }
 
     /// Takes the next piece of what the host said.
@@ -131,74 +110,26 @@ impl Program {
     ) {
         let mut framer = std::mem::take(&mut self.framer);
         framer.push(bytes, |frame| match frame {
-            Frame::Line { bytes, .. } => match HostMessage::decode(bytes) {
-                Ok(received) => {
-                    observe(Observed::Received(&received));
-                    self.handle_message(now, received, out, &mut observe);
+            Frame::Line { bytes, .. } => {
+                match HostMessage::decode(bytes) {
+                    Ok(received) => observe(Observed::Received(&received)),
+                    Err(malformed) => observe(Observed::Malformed(&malformed)),
                 }
-                Err(malformed) => observe(Observed::Malformed(&malformed)),
-            },
+                // Line by line: what it makes the program say comes before the next one.
+                self.client.handle_bytes(now, bytes);
+                self.client.handle_bytes(now, b"\n");
+                self.carry_out(now, out, &mut observe);
+            }
             Frame::TooLong => observe(Observed::TooLong),
         });
         self.framer = framer;
     }
 
-    /// Takes one message of the host.
-    pub fn handle_message(
-        &mut self,
-        now: MonotonicTime,
-        received: Received<HostMessage>,
-        out: &mut Vec<u8>,
-        mut observe: impl FnMut(Observed<'_>),
-    ) {
-        self.sequence = received.sequence;
-        match (received.message, self.state) {
-            // A host that was away finds several `init`s waiting and acknowledges each: the last one counts.
-            (
-                HostMessage::InitAck { invocation_id },
-                State::Asking { .. } | State::Watched { .. },
-            ) => {
-                if self.asked.contains(&Some(invocation_id)) {
-                    let patience = self.patience(now);
-                    self.state = State::Watched { invocation_id, patience };
-                }
-            }
-            (
-                HostMessage::Challenge { heartbeat_challenge },
-                State::Watched { invocation_id, .. },
-            ) => {
-                let patience = self.patience(now);
-                self.state = State::Watched { invocation_id, patience };
-                self.answer_challenge(now, heartbeat_challenge, out, &mut observe);
-            }
-            (
-                HostMessage::ActionNotify { invocation_id, event_type, notification_type, .. },
-                State::Watched { invocation_id: ours, .. },
-            ) if invocation_id == ours => {
-                self.answer_action(now, event_type, notification_type, out, &mut observe);
-            }
-            // A challenge from before the session is old; another session's action is not for us;
-            // nothing is to be done about a nack.
-            (
-                HostMessage::InitAck { .. }
-                | HostMessage::Challenge { .. }
-                | HostMessage::ActionNotify { .. }
-                | HostMessage::Nack { .. },
-                State::Asking { .. } | State::Watched { .. } | State::Gone,
-            ) => {}
-        }
-    }
-
     /// When [`handle_timeout`](Self::handle_timeout) is due; `None` while nothing is waited for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<MonotonicTime> {
-        let next = match self.state {
-            State::Asking { next_init } => Some(next_init),
-            State::Watched { patience, .. } => patience,
-            State::Gone => None,
-        };
-        let answer = self.waiting.iter().map(|&(due, _)| due).min();
-        next.into_iter().chain(answer).min()
+        let answer = self.waiting.iter().map(|waiting| waiting.due).min();
+        self.client_timeout().into_iter().chain(answer).min()
     }
 
     /// Does whatever is due at `now`; `random` is called once for each `init`.
@@ -209,141 +140,104 @@ impl Program {
         out: &mut Vec<u8>,
         mut observe: impl FnMut(Observed<'_>),
     ) {
-        while let Some(at) = self.waiting.iter().position(|&(due, _)| due <= now) {
-            if let Some((_, message)) = self.waiting.remove(at) {
-                self.send(&message, out, &mut observe);
+        while let Some(at) = self.waiting.iter().position(|waiting| waiting.due <= now) {
+            if let Some(Waiting { sequence, message, .. }) = self.waiting.remove(at) {
+                send(sequence, &message, out, &mut observe);
             }
         }
-        match self.state {
-            State::Asking { next_init } if next_init <= now => {
-                self.ask(now, random(), out, &mut observe);
-            }
-            State::Watched { patience: Some(patience), .. } if patience <= now => {
-                observe(Observed::StartedOver);
-                self.waiting.clear();
-                self.ask(now, random(), out, &mut observe);
-            }
-            State::Asking { .. } | State::Watched { .. } | State::Gone => {}
+        if self.client_timeout().is_some_and(|due| due <= now) {
+            self.client.handle_timeout(now, random());
+            self.carry_out(now, out, &mut observe);
         }
     }
 
-    fn ask(
-        &mut self,
-        now: MonotonicTime,
-        random: u32,
-        out: &mut Vec<u8>,
-        observe: &mut impl FnMut(Observed<'_>),
-    ) {
-        let invocation_id = u64::from(random);
-        self.asked = [Some(invocation_id), self.asked[0]];
-        self.state = State::Asking { next_init: now + INIT_RETRY };
-        let profile = &self.profile;
-        let init = Init {
-            invocation_id,
-            name: profile.name.as_str().into(),
-            heartbeat_interval_ms: profile.heartbeat_interval_ms,
-            vote_secs: profile.vote_secs,
-            shutdown_notice_secs: profile.shutdown_notice_secs,
-            suspend_notice_secs: profile.suspend_notice_secs,
-            resume_notice_secs: profile.resume_notice_secs,
-            restart_secs: profile.restart_secs,
-            corrective_action: profile.corrective_action,
-        };
-        self.send(&GuestMessage::Init(init), out, observe);
+    /// When the client is to be woken. One that never answers waits for challenges for ever.
+    fn client_timeout(&self) -> Option<MonotonicTime> {
+        match (self.profile.answering, self.client.state()) {
+            (Answering::Never, State::Enabled { .. }) => None,
+            _ => self.client.poll_timeout(),
+        }
     }
 
-    fn answer_challenge(
+    /// Does what the client wants, or what the profile makes of it.
+    fn carry_out(
         &mut self,
         now: MonotonicTime,
-        challenge: u32,
         out: &mut Vec<u8>,
         observe: &mut impl FnMut(Observed<'_>),
     ) {
-        let (number, delay) = match self.profile.answering {
-            Answering::AtOnce => (challenge, Duration::ZERO),
-            Answering::Late(delay) => (challenge, delay),
-            Answering::WrongNumber => (challenge ^ 1, Duration::ZERO),
-            Answering::Never => return,
-        };
-        let (heartbeat_health, corrective_action, log_msg) = self.profile.health.on_the_wire();
-        let response = GuestMessage::ChallengeResponse(ChallengeResponse {
-            heartbeat_response: u64::from(number.min(MAX_CHALLENGE)),
-            heartbeat_health,
-            corrective_action,
-            log_msg: log_msg.into(),
-        });
-        self.send_after(now, delay, response, out, observe);
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                Output::Send { sequence, mut message } => match self.distort(&mut message) {
+                    None => {}
+                    Some(Duration::ZERO) => send(sequence, &message, out, observe),
+                    Some(delay) => {
+                        if self.waiting.len() == MAX_WAITING {
+                            self.waiting.pop_front();
+                        }
+                        let due = now + delay;
+                        self.waiting.push_back(Waiting { due, sequence, message });
+                    }
+                },
+                Output::Decide(action) => {
+                    let verdict = self.profile.voting.verdict(&action);
+                    self.client.handle_verdict(action.id, verdict);
+                }
+                Output::Note(Note::Silent { .. }) => {
+                    self.waiting.clear();
+                    observe(Observed::StartedOver);
+                }
+                // There is a verdict before there is anything to withdraw; the notes are for a log.
+                Output::Withdraw(_) | Output::Note(_) => {}
+            }
+        }
     }
 
-    fn answer_action(
-        &mut self,
-        now: MonotonicTime,
-        event_type: EventType,
-        notification_type: NotificationType,
-        out: &mut Vec<u8>,
-        observe: &mut impl FnMut(Observed<'_>),
-    ) {
-        let agreement = notification_type.agreement();
-        let (vote_result, log_msg, delay) = match &self.profile.voting {
-            Voting::Accept => (agreement, "", Duration::ZERO),
-            Voting::Reject(text) => match notification_type {
-                NotificationType::Revocable => (VoteResult::Reject, text.as_str(), Duration::ZERO),
-                NotificationType::Irrevocable => (agreement, "", Duration::ZERO),
+    /// Makes of an answer what the profile says, and gives how much later it goes out, if it does.
+    fn distort(&self, message: &mut GuestMessage) -> Option<Duration> {
+        match message {
+            GuestMessage::ChallengeResponse(response) => match self.profile.answering {
+                Answering::AtOnce => Some(Duration::ZERO),
+                Answering::Late(delay) => Some(delay),
+                Answering::WrongNumber => {
+                    response.heartbeat_response ^= 1;
+                    Some(Duration::ZERO)
+                }
+                Answering::Never => None,
             },
-            Voting::Say(result, text) => (*result, text.as_str(), Duration::ZERO),
-            Voting::Late(delay) => (agreement, "", *delay),
-            Voting::Never => return,
-        };
-        let State::Watched { invocation_id, .. } = self.state else { return };
-        let response = GuestMessage::ActionResponse(ActionResponse {
-            invocation_id,
-            event_type,
-            notification_type,
-            vote_result,
-            log_msg: log_msg.into(),
-        });
-        self.send_after(now, delay, response, out, observe);
+            GuestMessage::ActionResponse(_) => match self.profile.voting {
+                Voting::Accept | Voting::Reject(_) | Voting::Say(..) => Some(Duration::ZERO),
+                Voting::Late(delay) => Some(delay),
+                Voting::Never => None,
+            },
+            GuestMessage::Init(_) | GuestMessage::Exit { .. } => Some(Duration::ZERO),
+        }
     }
+}
 
-    /// When to start over unless a challenge comes. A program that answers nothing waits for ever.
-    fn patience(&self, now: MonotonicTime) -> Option<MonotonicTime> {
-        let interval = Duration::from_millis(self.profile.heartbeat_interval_ms);
-        match self.profile.answering {
-            Answering::Never => None,
-            Answering::AtOnce | Answering::Late(_) | Answering::WrongNumber => {
-                Some(now + interval.saturating_mul(2).max(CHALLENGE_PATIENCE))
+impl Voting {
+    fn verdict(&self, action: &Action) -> Verdict {
+        let agreement = action.notification_type.agreement();
+        let (vote_result, text) = match (self, action.notification_type) {
+            (Self::Say(result, text), _) => (*result, text.as_str()),
+            (Self::Reject(text), NotificationType::Revocable) => {
+                (VoteResult::Reject, text.as_str())
             }
-        }
+            (Self::Reject(_), NotificationType::Irrevocable)
+            | (Self::Accept | Self::Late(_) | Self::Never, _) => (agreement, ""),
+        };
+        Verdict { vote_result, log_msg: text.into() }
     }
+}
 
-    fn send_after(
-        &mut self,
-        now: MonotonicTime,
-        delay: Duration,
-        message: GuestMessage,
-        out: &mut Vec<u8>,
-        observe: &mut impl FnMut(Observed<'_>),
-    ) {
-        if delay.is_zero() {
-            self.send(&message, out, observe);
-            return;
-        }
-        if self.waiting.len() == MAX_WAITING {
-            self.waiting.pop_front();
-        }
-        self.waiting.push_back((now + delay, message));
-    }
-
-    fn send(
-        &mut self,
-        message: &GuestMessage,
-        out: &mut Vec<u8>,
-        observe: &mut impl FnMut(Observed<'_>),
-    ) {
-        self.sequence = self.sequence.saturating_add(1);
-        message.encode(self.sequence, out);
-        observe(Observed::Sent(message));
-    }
+fn send(
+    sequence: u64,
+    message: &GuestMessage,
+    out: &mut Vec<u8>,
+    observe: &mut impl FnMut(Observed<'_>),
+) {
+    message.encode(sequence, out);
+    observe(Observed::Sent(message));
 }
 
 #[cfg(test)]

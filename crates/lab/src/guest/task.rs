@@ -120,6 +120,11 @@ impl Task {
         self.alive && self.open && !self.frozen
     }
 
+    /// What the program's clock says.
+    fn since_start(&self, now: Instant) -> MonotonicTime {
+        MonotonicTime::after_start(now.duration_since(self.started))
+    }
+
     fn due(&self) -> Option<Instant> {
         if !self.alive || self.frozen {
             return None;
@@ -164,7 +169,7 @@ impl Task {
         now: Instant,
         step: impl FnOnce(&mut Program, MonotonicTime, &mut Vec<u8>, &mut dyn FnMut(Observed<'_>)),
     ) {
-        let at = MonotonicTime::after_start(now.duration_since(self.started));
+        let at = self.since_start(now);
         let Self { link, program, behaviour, seen, started, .. } = self;
         let speaks = behaviour.speaks;
         let mut observe = |observed: Observed<'_>| {
@@ -209,7 +214,8 @@ impl Task {
         match order {
             Order::Change(change) => {
                 change(&mut self.behaviour);
-                self.program.profile_mut().clone_from(&self.behaviour.profile);
+                let profile = self.behaviour.profile.clone();
+                self.program.set_profile(self.since_start(now), profile);
                 self.seen.keep(self.behaviour.remembers, self.behaviour.times_challenges);
                 self.link.refresh();
             }
@@ -220,8 +226,8 @@ impl Task {
                 self.not_before = now + GRACE;
                 self.link.refresh();
             }
-            Order::Exit(reason) => self.drive(now, |program, _, out, observe| {
-                program.exit(&reason, out, observe);
+            Order::Exit(reason) => self.drive(now, |program, at, out, observe| {
+                program.exit(at, &reason, out, observe);
             }),
             Order::Restart => self.program.restart(),
             Order::SendRaw(bytes) => {

@@ -31,7 +31,8 @@ pub(super) fn run() -> Result<Infallible> {
     let mut port = Port::open("cgcs.heartbeat")?;
     // Unbuffered: what poll says must be all there is.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut program = Program::new(profile()?);
+    let mut profile = profile()?;
+    let mut program = Program::new(profile.clone());
     let mut commands = LineInput::default();
     let mut clock = Clock::start();
     let mut buffer = [0; 4096];
@@ -62,8 +63,8 @@ pub(super) fn run() -> Result<Infallible> {
             let length = input.read(&mut buffer).context("cannot read commands")?;
             for command in commands.push(&buffer[..length]) {
                 match Setting::parse(&command) {
-                    Some(Setting::Health(health)) => program.profile_mut().health = health,
-                    Some(Setting::Voting(voting)) => program.profile_mut().voting = voting,
+                    Some(Setting::Health(health)) => profile.health = health,
+                    Some(Setting::Voting(voting)) => profile.voting = voting,
                     None if command == HALF_LINE => {
                         output.extend(half_a_message());
                         dying = true;
@@ -71,6 +72,7 @@ pub(super) fn run() -> Result<Infallible> {
                     None => {}
                 }
             }
+            program.set_profile(clock.now(), profile.clone());
         }
     }
 }
@@ -106,12 +108,13 @@ impl Clock {
 fn profile() -> Result<Profile> {
     let action = kernel_option("hb.action").unwrap_or_default();
     let interval = kernel_option("hb.interval").context("no hb.interval")?;
-    Ok(Profile {
-        name: kernel_option("hb.name").context("no hb.name")?,
-        heartbeat_interval_ms: interval.parse().context("hb.interval is no number")?,
-        corrective_action: CorrectiveAction::from_word(&action).context("hb.action is none")?,
-        ..Profile::default()
-    })
+    let mut profile = Profile::default();
+    let settings = &mut profile.settings;
+    settings.name = kernel_option("hb.name").context("no hb.name")?.as_str().into();
+    settings.heartbeat_interval_ms = interval.parse().context("hb.interval is no number")?;
+    settings.corrective_action =
+        CorrectiveAction::from_word(&action).context("hb.action is none")?;
+    Ok(profile)
 }
 
 /// What a program leaves that dies while it writes.

@@ -20,8 +20,8 @@ impl Setting {
         match (word(), word(), word()) {
             ("healthy", "", "") => Some(Self::Health(Health::Healthy)),
             ("unhealthy", action, text) => Some(Self::Health(Health::Unhealthy {
-                action: CorrectiveAction::from_word(action)?,
-                text: text.to_owned(),
+                corrective_action: CorrectiveAction::from_word(action)?,
+                log_msg: text.into(),
             })),
             ("vote", "accept", "") => Some(Self::Voting(Voting::Accept)),
             ("vote", "reject", text) => Some(Self::Voting(Voting::Reject(text.to_owned()))),
