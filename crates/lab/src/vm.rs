@@ -1,11 +1,11 @@
-//! A real virtual machine: QEMU makes the channel, and Linux in it runs the guest's side of the heartbeat.
+//! A real virtual machine: QEMU makes the channel, and Linux in it runs guestClient.
 //!
 //! ```text
 //!  this process        QEMU                                the machine
 //!  Vm::control  ---->  WORKDIR/vmN.control  --- port --->  lab.control       /init, the supervisor
 //!  Vm::qmp      ---->  WORKDIR/vmN.qmp                                         | starts, stops, kills
-//!  guestServer  ---->  CHANNEL_DIR/cgcs.heartbeat.UUID.sock --- port --->  cgcs.heartbeat   /init guest
-//!                      WORKDIR/vmN.serial  <-- ttyS0 ----  the kernel's messages
+//!  guestServer  ---->  CHANNEL_DIR/cgcs.heartbeat.UUID.sock --- port --->  cgcs.heartbeat   guestClient
+//!                      WORKDIR/vmN.serial  <-- ttyS0 ----  the kernel's messages, guestClient's log
 //! ```
 //!
 //! A [`Vm`] owns its QEMU: dropping it ends it, and so does the death of this process, however it dies. All of
@@ -52,7 +52,7 @@ pub struct VmConfig {
     pub uuid: String,
     /// The name that the guest gives in its `init`; without white space.
     pub name: String,
-    /// The interval that the guest asks for, in milliseconds.
+    /// The interval that the guest asks for, in milliseconds; from 400.
     pub interval_ms: u32,
     /// Where the other files go (sockets, serial console, QEMU's messages); machines may share it.
     pub workdir: PathBuf,
@@ -113,11 +113,12 @@ impl Vm {
     ///
     /// | command | what happens |
     /// |---|---|
-    /// | `freeze`, `thaw` | the program is stopped and continued by a signal |
-    /// | `kill`, `start`, `restart` | the program is killed and stays dead; is started; both |
-    /// | `restart-mid-line` | the program is killed in the middle of a message, and started |
-    /// | `unhealthy ACTION TEXT`, `healthy` | how the program answers challenges |
-    /// | `vote accept`, `vote reject TEXT`, `vote never` | how the program answers votes |
+    /// | `freeze`, `thaw` | guestClient is stopped and continued by a signal |
+    /// | `kill`, `start`, `restart` | guestClient is killed and stays dead; is started; both |
+    /// | `restart-mid-line` | guestClient is killed and started, and half a message is written between |
+    /// | `unhealthy TEXT`, `healthy` | what the health script says; it runs once a second |
+    /// | `vote accept`, `vote reject TEXT`, `vote never` | what the event script says to a vote; whether it ends in time |
+    /// | `clock SECONDS` | the wall clock is moved by so much, forth or back |
     /// | `panic` | the kernel panics and hangs |
     /// | `reboot`, `poweroff` | the kernel does that |
     ///
@@ -202,7 +203,7 @@ impl Vm {
         &self.files.channel
     }
 
-    /// What came out of the serial console so far: the kernel's and the supervisor's messages.
+    /// What came out of the serial console so far: the kernel's and the supervisor's messages, guestClient's log.
     #[must_use]
     pub fn serial_log(&self) -> String {
         let bytes = std::fs::read(&self.files.serial).unwrap_or_default();

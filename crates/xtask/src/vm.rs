@@ -1,15 +1,15 @@
 //! What a virtual machine needs before it can start: QEMU, a kernel and an initramfs, kept under `target/vm`.
 //!
 //! ```text
-//! target/vm/vmlinuz        the kernel                         both are what
-//! target/vm/initrd.cpio    /init and the kernel's modules     lab::vm::Assets names
+//! target/vm/vmlinuz        the kernel                             both are what
+//! target/vm/initrd.cpio    /init, the modules and guestClient     lab::vm::Assets names
 //! target/vm/kernel/        picked from Debian's package; remove it to take a newer kernel
-//! target/static/           where cargo builds /init
+//! target/static/           where cargo builds the guest's programs
 //! ```
 //!
 //! Everything appears by a rename, so that a run that is interrupted leaves nothing half made, and two runs at
 //! once do not disturb each other. What is there is not made again: the kernel is kept, cargo knows whether
-//! `/init` is fresh, and the initramfs is only written when it would differ.
+//! the programs are fresh, and the initramfs is only written when it would differ.
 
 mod cpio;
 pub(crate) mod debian;
@@ -24,6 +24,10 @@ use lab::vm::Assets;
 
 use self::cpio::Archive;
 use crate::cargo::static_binaries;
+
+/// The guest's programs: their packages, their names, and where the guest has them.
+const PROGRAMS: [(&str, &str, &str); 2] =
+    [("lab", "vm-init", "init"), ("guest-client", "guestClient", "usr/bin/guestClient")];
 
 /// The modules between the PC's bus and the port, in the order in which they can be loaded. `/init` loads what
 /// it finds in the order of the names, so each gets its place as a prefix.
@@ -50,9 +54,10 @@ pub(crate) fn prepare(workspace: &Path) -> Result<Assets> {
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     debian::qemu()?;
     let kernel = kernel(&cache)?;
-    let [init] = static_binaries([("lab", "vm-init")])?;
+    // There is nothing else in the initramfs that they could be linked with.
+    let programs = static_binaries(PROGRAMS.map(|(package, name, _)| (package, name)))?;
     publish(&cache.join(Assets::KERNEL), &read(&kernel.join("vmlinuz"))?)?;
-    publish(&cache.join(Assets::INITRD), &initramfs(&init, &kernel.join("modules"))?)?;
+    publish(&cache.join(Assets::INITRD), &initramfs(&programs, &kernel.join("modules"))?)?;
     Assets::from_dir(&cache)
 }
 
@@ -116,11 +121,13 @@ fn find(dir: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
 }
 
 /// What the guest has for a file system.
-fn initramfs(init: &Path, modules: &Path) -> Result<Vec<u8>> {
+fn initramfs(programs: &[PathBuf], modules: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    archive.file("init", 0o755, &read(init)?)?;
-    for dir in ["dev", "modules", "proc", "sys"] {
+    for dir in ["dev", "modules", "proc", "run", "sys", "usr", "usr/bin"] {
         archive.directory(dir)?;
+    }
+    for ((_, _, place), program) in PROGRAMS.iter().zip(programs) {
+        archive.file(place, 0o755, &read(program)?)?;
     }
     let mut names = fs::read_dir(modules)
         .with_context(|| format!("cannot list {}", modules.display()))?

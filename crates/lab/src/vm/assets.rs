@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Assets {
     /// A Linux kernel.
     pub kernel: PathBuf,
-    /// Its first and only file system: `/init` and the modules that it loads.
+    /// Its first and only file system: `/init`, the modules that it loads, and guestClient.
     pub initrd: PathBuf,
     /// The program `qemu-system-x86_64`.
     pub qemu: PathBuf,

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 
-/// Mounts the kernel's file systems and loads the modules, in the order of their names.
+/// Mounts the kernel's file systems and loads the modules, in the order of their names. What else is written goes into
+/// the root, which is in memory.
 pub(super) fn prepare() -> Result<()> {
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>)

@@ -1,13 +1,13 @@
-//! `/init` of the lab's virtual machine: one static binary that is all there is in the guest besides the kernel.
+//! `/init` of the lab's virtual machine: one static binary that, besides guestClient, is all there is in the guest.
 //!
-//! As process 1 it prepares the system and supervises ([`supervisor`]); as `/init guest` it is the program that
-//! heartbeats ([`program`]). Two processes, so that the program can be frozen, killed and restarted as a real one.
+//! As process 1 it prepares the system, starts guestClient and supervises it ([`supervisor`]). There is no shell: the
+//! scripts that guestClient runs are links to this binary, which looks at the name by which it was called ([`script`]).
 
 mod boot;
+mod client;
 mod line_input;
 mod port;
-mod program;
-mod setting;
+mod script;
 mod supervisor;
 
 use std::convert::Infallible;
@@ -17,12 +17,15 @@ use std::{env, process};
 use anyhow::{Result, bail};
 use nix::sys::reboot::{RebootMode, reboot};
 
+use script::Script;
+
 fn main() -> ExitCode {
-    let failed = match env::args().nth(1).as_deref() {
-        Some("guest") => program::run(),
-        _ if process::id() == 1 => supervise(),
-        _ => refuse(),
-    };
+    let mut arguments = env::args();
+    let called = arguments.next().unwrap_or_default();
+    if let Some(script) = Script::called(&called) {
+        return script.run(&arguments.collect::<Vec<_>>());
+    }
+    let failed = if process::id() == 1 { supervise() } else { refuse() };
     let Err(error) = failed;
     eprintln!("vm-init: {error:#}");
     if process::id() == 1 {
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
 
 fn supervise() -> Result<Infallible> {
     boot::prepare()?;
+    script::link()?;
+    client::configure()?;
     supervisor::run()
 }
 

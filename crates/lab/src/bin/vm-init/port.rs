@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -20,17 +20,6 @@ const FIND_LIMIT: Duration = Duration::from_secs(20);
 const FIND_PAUSE: Duration = Duration::from_millis(10);
 /// How soon it is noticed that the host has connected.
 const HANG_UP_PAUSE: Duration = Duration::from_millis(10);
-
-/// What there is to do after [`Port::wait`].
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Ready {
-    /// The port can be read.
-    pub(super) read: bool,
-    /// The port can be written.
-    pub(super) write: bool,
-    /// The other source can be read, or has ended.
-    pub(super) other: bool,
-}
 
 /// An open port.
 #[derive(Debug)]
@@ -56,29 +45,21 @@ impl Port {
             .with_context(|| format!("cannot open {}", path.display()))
     }
 
-    /// Waits until the port or `other` has something to read, the port takes bytes (only if `writing`), or
-    /// `limit` is over.
-    pub(super) fn wait(
-        &self,
-        other: Option<BorrowedFd<'_>>,
-        writing: bool,
-        limit: Duration,
-    ) -> Result<Ready> {
-        let interest = if writing { PollFlags::POLLOUT } else { PollFlags::POLLIN };
-        let mut fds = vec![PollFd::new(self.0.as_fd(), interest)];
-        fds.extend(other.map(|other| PollFd::new(other, PollFlags::POLLIN)));
+    /// Waits until the port can be read, or until `limit` is over; says whether it can.
+    pub(super) fn wait(&self, limit: Duration) -> Result<bool> {
+        self.wait_for(PollFlags::POLLIN, limit)
+    }
+
+    fn wait_for(&self, interest: PollFlags, limit: Duration) -> Result<bool> {
+        let mut fds = [PollFd::new(self.0.as_fd(), interest)];
         let limit_ms = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, limit_ms) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error).context("cannot poll"),
         }
-        let found = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-        let ready = Ready {
-            read: found(0).contains(PollFlags::POLLIN),
-            write: found(0).contains(PollFlags::POLLOUT),
-            other: !found(1).is_empty(),
-        };
-        if found(0).contains(PollFlags::POLLHUP) && !(ready.read || ready.write || ready.other) {
+        let found = fds[0].revents().unwrap_or(PollFlags::empty());
+        let ready = found.contains(interest);
+        if found.contains(PollFlags::POLLHUP) && !ready {
             thread::sleep(HANG_UP_PAUSE.min(limit));
         }
         Ok(ready)
@@ -93,7 +74,7 @@ impl Port {
     }
 
     /// Writes what the host takes now, if it takes anything.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         match self.0.write(bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             done => done.context("cannot write to the port"),
@@ -106,7 +87,7 @@ impl Port {
             let written = self.write(bytes)?;
             bytes = &bytes[written..];
             if !bytes.is_empty() {
-                self.wait(None, true, Duration::from_secs(1))?;
+                self.wait_for(PollFlags::POLLOUT, Duration::from_secs(1))?;
             }
         }
         Ok(())

@@ -1,34 +1,34 @@
-//! Process 1: starts the guest's program, and does to it and to the kernel what the test asks for through the
-//! port `lab.control`.
+//! Process 1: starts guestClient, and does to it and to the system what the test asks for through the port
+//! `lab.control`.
 //!
 //! A command is a line `NUMBER COMMAND`, its answer `NUMBER ok` or `NUMBER error WHY`; the line `ready` comes
-//! first. What the program itself has to do is passed on to it as a line on its standard input, and given again
-//! to each new program.
+//! first.
 
 use std::convert::Infallible;
 use std::fs;
-use std::io::Write;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Child;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use heartbeat_proto::guest::{ChallengeResponse, CorrectiveAction, GuestMessage, Health};
+use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeSpec;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime, clock_settime};
 use nix::unistd::Pid;
 
 use crate::line_input::LineInput;
 use crate::port::Port;
-use crate::program::HALF_LINE;
-use crate::setting::Setting;
+use crate::{client, script};
 
 /// How soon it is noticed that the program has died by itself.
 const REAP_PERIOD: Duration = Duration::from_millis(200);
-/// How long the program may take to write half a message and die.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Starts the program and obeys until the machine ends.
 pub(super) fn run() -> Result<Infallible> {
+    // With this port, the kernel has learned the names of all: guestClient finds its own at once.
     let mut port = Port::open("lab.control")?;
     let mut supervisor = Supervisor::default();
     supervisor.start()?;
@@ -37,7 +37,7 @@ pub(super) fn run() -> Result<Infallible> {
     let mut buffer = [0; 1024];
     loop {
         supervisor.reap()?;
-        if !port.wait(None, false, REAP_PERIOD)?.read {
+        if !port.wait(REAP_PERIOD)? {
             continue;
         }
         let length = port.read(&mut buffer)?;
@@ -77,101 +77,98 @@ impl End {
 
 #[derive(Debug, Default)]
 struct Supervisor {
-    child: Option<Child>,
-    /// The last of each kind, for the next program.
-    health: Option<String>,
-    vote: Option<String>,
+    program: Option<Child>,
 }
 
 impl Supervisor {
     fn obey(&mut self, command: &str) -> Result<Option<End>> {
-        match command.split(' ').next().unwrap_or_default() {
-            "freeze" => self.signal(Signal::SIGSTOP)?,
-            "thaw" => self.signal(Signal::SIGCONT)?,
-            "kill" => self.kill()?,
-            "start" => self.start()?,
-            "restart" => {
+        if let Some(done) = script::set(command) {
+            done?;
+            return Ok(None);
+        }
+        match command.split_once(' ').unwrap_or((command, "")) {
+            ("freeze", "") => self.signal(Signal::SIGSTOP)?,
+            ("thaw", "") => self.signal(Signal::SIGCONT)?,
+            ("kill", "") => self.kill()?,
+            ("start", "") => self.start()?,
+            ("restart", "") => {
                 self.kill()?;
                 self.start()?;
             }
-            "restart-mid-line" => {
-                self.tell(HALF_LINE)?;
-                self.wait_for_death()?;
+            ("restart-mid-line", "") => {
+                self.kill()?;
+                Port::open("cgcs.heartbeat")?.write_all(&half_a_message())?;
                 self.start()?;
             }
-            "healthy" | "unhealthy" | "vote" => self.set(command)?,
-            "panic" => return Ok(Some(End::Panic)),
-            "reboot" => return Ok(Some(End::Reboot)),
-            "poweroff" => return Ok(Some(End::PowerOff)),
+            ("clock", seconds) => move_clock(seconds.parse().context("not a number of seconds")?)?,
+            ("panic", "") => return Ok(Some(End::Panic)),
+            ("reboot", "") => return Ok(Some(End::Reboot)),
+            ("poweroff", "") => return Ok(Some(End::PowerOff)),
             _ => bail!("there is no such command"),
         }
         Ok(None)
     }
 
-    fn set(&mut self, command: &str) -> Result<()> {
-        match Setting::parse(command).context("it makes no sense")? {
-            Setting::Health(_) => self.health = Some(command.to_owned()),
-            Setting::Voting(_) => self.vote = Some(command.to_owned()),
-        }
-        // A dead program hears of it when it is started.
-        if self.child.is_some() { self.tell(command) } else { Ok(()) }
-    }
-
     fn start(&mut self) -> Result<()> {
-        if self.child.is_some() {
+        if self.program.is_some() {
             bail!("the program runs already");
         }
-        let child = Command::new("/proc/self/exe")
-            .arg("guest")
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("cannot start the program")?;
-        self.child = Some(child);
-        for setting in [self.health.clone(), self.vote.clone()].into_iter().flatten() {
-            self.tell(&setting)?;
-        }
+        self.program = Some(client::start()?);
         Ok(())
     }
 
-    fn kill(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the program is dead")?;
-        child.kill()?;
-        child.wait()?;
-        Ok(())
+    fn pid(&self) -> Result<Pid> {
+        let program = self.program.as_ref().context("the program is dead")?;
+        Ok(Pid::from_raw(i32::try_from(program.id())?))
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let child = self.child.as_ref().context("the program is dead")?;
-        kill(Pid::from_raw(i32::try_from(child.id())?), signal)?;
+        Ok(kill(self.pid()?, signal)?)
+    }
+
+    /// Kills the program and waits for its end: the port is free then.
+    fn kill(&mut self) -> Result<()> {
+        let pid = self.pid()?;
+        kill(pid, Signal::SIGKILL)?;
+        waitpid(pid, None)?;
+        self.program = None;
         Ok(())
     }
 
-    /// Passes a line on to the program. A frozen one reads it later.
-    fn tell(&mut self, line: &str) -> Result<()> {
-        let child = self.child.as_mut().context("the program is dead")?;
-        let input = child.stdin.as_mut().context("the program does not listen")?;
-        input.write_all(format!("{line}\n").as_bytes()).context("the program does not listen")
-    }
-
-    fn wait_for_death(&mut self) -> Result<()> {
-        let start = Instant::now();
-        while self.child.is_some() {
-            if start.elapsed() > LAST_WORDS_LIMIT {
-                bail!("the program does not die");
-            }
-            thread::sleep(Duration::from_millis(5));
-            self.reap()?;
-        }
-        Ok(())
-    }
-
-    /// Buries the program if it has died; a test sees then what a guest looks like whose program crashed.
+    /// Buries whoever has died: the program, as the test sees then what a guest looks like whose program crashed, or
+    /// a script that outlived it.
     fn reap(&mut self) -> Result<()> {
-        let Some(child) = &mut self.child else { return Ok(()) };
-        if let Some(status) = child.try_wait()? {
-            eprintln!("vm-init: the program ended: {status}");
-            self.child = None;
+        loop {
+            let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+                Ok(status) => status,
+                Err(error) => return Err(error).context("cannot wait for the dead"),
+            };
+            if self.program.is_some() && status.pid() == Some(self.pid()?) {
+                eprintln!("vm-init: the program ended: {status:?}");
+                self.program = None;
+            }
         }
-        Ok(())
     }
+}
+
+/// Moves the wall clock by so many seconds, as an operator or a time server would.
+fn move_clock(seconds: i64) -> Result<()> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    let then = TimeSpec::new(now.tv_sec() + seconds, now.tv_nsec());
+    clock_settime(ClockId::CLOCK_REALTIME, then).context("the kernel does not move its clock")
+}
+
+/// What a program leaves that dies while it writes.
+fn half_a_message() -> Vec<u8> {
+    let mut message = Vec::new();
+    let response = ChallengeResponse {
+        heartbeat_response: 0,
+        heartbeat_health: Health::Healthy,
+        corrective_action: CorrectiveAction::None,
+        log_msg: "".into(),
+    };
+    GuestMessage::ChallengeResponse(response).encode(0, &mut message);
+    message.truncate(message.len() / 2);
+    message
 }
