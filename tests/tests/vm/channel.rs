@@ -111,7 +111,7 @@ async fn a_guest_runs_again_after_guest_server_was_killed_and_started() -> Resul
         let vm = running(host).await?;
         restart_server(host).await?;
         host.controller.add_instance(INSTANCE, true)?;
-        // The guest grows tired of waiting for a challenge, and starts over.
+        // The port told the guest that the host was gone, and that one is there: it begins anew.
         expect(host, &["RUNNING"]).await?;
         vm.control("freeze").await?;
         expect(host, &["STOPPED", "LOSS"]).await

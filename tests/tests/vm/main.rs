@@ -1,8 +1,9 @@
-//! guestServer and real virtual machines: QEMU makes the channel, and Linux in it runs the guest's program.
+//! guestServer and real virtual machines: QEMU makes the channel, and Linux in it runs guestClient.
 //!
 //! | module | what happens there |
 //! |---|---|
-//! | `heartbeat` | nothing bad: heartbeats, votes, a guest that is not well |
+//! | `heartbeat` | nothing bad: one machine, and eight |
+//! | `guest_client` | what guestClient does in its machine: scripts, and time that stands still or jumps |
 //! | `silence` | the guest says nothing, and the host sees nothing but that |
 //! | `channel` | the channel itself comes and goes, or is taken by others |
 //!
@@ -10,5 +11,6 @@
 //! these tests fail.
 
 mod channel;
+mod guest_client;
 mod heartbeat;
 mod silence;

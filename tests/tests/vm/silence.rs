@@ -4,8 +4,7 @@
 use anyhow::{Result, ensure};
 use end_to_end::host::Host;
 use end_to_end::machines::{
-    INSTANCE, LONG_INTERVAL_MS, THRESHOLD, boot, counted, expect, heartbeats, next_event, on_host,
-    running,
+    INSTANCE, LONG_INTERVAL_MS, boot, counted, expect, heartbeats, next_event, on_host, running,
 };
 
 #[tokio::test]
@@ -146,11 +145,11 @@ async fn same_connection(host: &Host) -> Result<()> {
     host.counted("connections", 1).await
 }
 
-/// The challenges that had waited were answered in the end, and counted for nothing.
+/// Challenges that had waited were answered in the end, if only the newest of those that came at once, and that counted
+/// for nothing.
 async fn late_answers(host: &Host) -> Result<()> {
     let counted = counted(host).await?;
-    let waited = 1 + THRESHOLD;
-    ensure!(counted.of("late_responses")? >= waited, "{counted}");
+    ensure!(counted.of("late_responses")? >= 1, "{counted}");
     ensure!(counted.of("losses")? == 1, "{counted}");
     Ok(())
 }
