@@ -148,17 +148,21 @@ pub async fn running(host: &Host) -> Result<Vm> {
     Ok(vm)
 }
 
-/// Kills guestServer and starts it again as it was, but for its run directory.
+/// Kills guestServer, waits for what is to happen meanwhile, and starts it again as it was, but for its run directory.
 ///
 /// # Errors
 ///
-/// It does not get ready.
-pub async fn restart_server(host: &mut Host) -> Result<()> {
+/// It does not get ready, or what is to happen does not.
+pub async fn restart_server(
+    host: &mut Host,
+    meanwhile: impl AsyncFnOnce() -> Result<()>,
+) -> Result<()> {
     let line = std::fs::read(format!("/proc/{}/cmdline", host.daemon.pid()))?;
     // The first three are the program, `--run-dir` and its value, which the new one gets anew.
     let words = line.split(|&byte| byte == 0).filter(|word| !word.is_empty()).skip(3);
     let arguments: Vec<OsString> = words.map(|word| OsStr::from_bytes(word).to_owned()).collect();
     host.daemon.kill().await?;
+    meanwhile().await?;
     host.daemon = Daemon::start(&binary("guestServer")?, arguments, &[])?;
     host.daemon.wait_ready(SOON).await?;
     let ready = |event: &ServerEvent| matches!(event, ServerEvent::MonitorReady);

@@ -109,10 +109,13 @@ async fn a_channel_with_a_full_queue_is_tried_again_until_it_heartbeats() -> Res
 async fn a_guest_runs_again_after_guest_server_was_killed_and_started() -> Result<()> {
     on_host(async |host| {
         let vm = running(host).await?;
-        restart_server(host).await?;
+        // The port tells the guest that the host is gone, and later that one is there: it begins anew at once.
+        let gone = || vm.serial_log().contains("no host is at the other end of the port");
+        let meanwhile = async || wait::until("the guest notices", SOON, gone).await;
+        restart_server(host, meanwhile).await?;
         host.controller.add_instance(INSTANCE, true)?;
-        // The port told the guest that the host was gone, and that one is there: it begins anew.
         expect(host, &["RUNNING"]).await?;
+        ensure!(!vm.serial_log().contains("sends no challenges"), "{}", vm.serial_log());
         vm.control("freeze").await?;
         expect(host, &["STOPPED", "LOSS"]).await
     })
