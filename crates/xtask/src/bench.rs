@@ -10,6 +10,7 @@
 //! | `scenario` | what is measured, in which order |
 //! | `heartbeat`, `arrival`, `silence`, `idle`, `hostile` | one scenario of guestServer each |
 //! | `agent` | the scenarios of guestAgent, and what they need |
+//! | `client` | that of guestClient |
 //! | `site` | a channel directory, a controller, and the daemon started beside them |
 //! | `schedule` | how late the challenges of one guest are |
 //! | `lateness` | how late the load and the machine themselves are |
@@ -18,6 +19,7 @@
 
 mod agent;
 mod arrival;
+mod client;
 mod cores;
 mod figure;
 mod heartbeat;
@@ -36,7 +38,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use daemon_kit::raise_open_files;
 
-use crate::cargo::{release_binaries, target_dir};
+use crate::cargo::{release_binaries, static_binaries, target_dir};
 use cores::Cores;
 use report::Report;
 use scenario::{Scenario, Subject};
@@ -64,14 +66,19 @@ pub(crate) struct Options {
     server: Option<PathBuf>,
 
     /// The other daemon to measure
-    #[arg(long, value_name = "FILE", hide = true, requires = "server")]
+    #[arg(long, value_name = "FILE", hide = true, requires = "client")]
     agent: Option<PathBuf>,
+
+    /// The guest's program to measure
+    #[arg(long, value_name = "FILE", hide = true, requires = "server")]
+    client: Option<PathBuf>,
 }
 
 /// What every scenario is run with.
 struct Setup {
     server: PathBuf,
     agent: PathBuf,
+    client: PathBuf,
     cores: Cores,
     quick: bool,
 }
@@ -84,9 +91,13 @@ impl Setup {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    match (&options.server, &options.agent) {
-        (Some(server), Some(agent)) => measure(options, server.clone(), agent.clone()),
-        (None, _) | (_, None) => start_load(options),
+    match (&options.server, &options.agent, &options.client) {
+        (Some(server), Some(agent), Some(client)) => {
+            let (server, agent, client) = (server.clone(), agent.clone(), client.clone());
+            let cores = Cores::split()?;
+            measure(options, &Setup { server, agent, client, cores, quick: options.quick })
+        }
+        _ => start_load(options),
     }
 }
 
@@ -95,8 +106,10 @@ fn start_load(options: &Options) -> Result<()> {
     let packages =
         [("guest-server", "guestServer"), ("guest-agent", "guestAgent"), ("xtask", "xtask")];
     let [server, agent, load] = release_binaries(packages)?;
+    let [client] = static_binaries([("guest-client", "guestClient")])?;
     let mut command = cores::before_others(&load);
     command.arg("bench").arg("--server").arg(server).arg("--agent").arg(agent);
+    command.arg("--client").arg(client);
     if options.quick {
         command.arg("--quick");
     }
@@ -111,10 +124,9 @@ fn start_load(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(options: &Options, server: PathBuf, agent: PathBuf) -> Result<()> {
+fn measure(options: &Options, setup: &Setup) -> Result<()> {
     // A lab guest has two open files.
     raise_open_files().context("cannot raise the limit of open files")?;
-    let setup = Setup { server, agent, cores: Cores::split()?, quick: options.quick };
     let asked =
         |scenario: &Scenario| options.only.as_ref().is_none_or(|only| scenario.matches(only));
     if !Scenario::ALL.iter().any(asked) {
@@ -126,7 +138,7 @@ fn measure(options: &Options, server: PathBuf, agent: PathBuf) -> Result<()> {
         let scenarios = Scenario::ALL.iter().copied().filter(asked);
         let scenarios: Vec<_> = scenarios.filter(|one| one.subject() == subject).collect();
         if !scenarios.is_empty() {
-            complete &= measure_one(options, &setup, subject, &scenarios)?;
+            complete &= measure_one(options, setup, subject, &scenarios)?;
         }
     }
     ensure!(complete, "not everything could be measured");

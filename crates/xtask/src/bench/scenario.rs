@@ -3,30 +3,33 @@
 use anyhow::Result;
 
 use super::figure::Figure;
-use super::{Setup, agent, arrival, heartbeat, hostile, idle, silence};
+use super::{Setup, agent, arrival, client, heartbeat, hostile, idle, silence};
 
 /// Whose figures these are: each daemon has a table and a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
-    GuestServer,
-    GuestAgent,
+    Server,
+    Agent,
+    Client,
 }
 
 impl Subject {
-    pub(super) const ALL: &[Self] = &[Self::GuestServer, Self::GuestAgent];
+    pub(super) const ALL: &[Self] = &[Self::Server, Self::Agent, Self::Client];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::GuestServer => "guestServer",
-            Self::GuestAgent => "guestAgent",
+            Self::Server => "guestServer",
+            Self::Agent => "guestAgent",
+            Self::Client => "guestClient",
         }
     }
 
     /// The name of the file with its figures.
     pub(super) const fn file(self) -> &'static str {
         match self {
-            Self::GuestServer => "guest-server.json",
-            Self::GuestAgent => "guest-agent.json",
+            Self::Server => "guest-server.json",
+            Self::Agent => "guest-agent.json",
+            Self::Client => "guest-client.json",
         }
     }
 }
@@ -52,6 +55,8 @@ pub(super) enum Scenario {
     VimHangs,
     /// Guests that fall silent, with both daemons.
     SilenceToVim,
+    /// guestClient in its machine.
+    Client,
 }
 
 impl Scenario {
@@ -66,6 +71,7 @@ impl Scenario {
         Self::Crowd,
         Self::SilenceToVim,
         Self::VimHangs,
+        Self::Client,
     ];
 
     pub(super) const fn subject(self) -> Subject {
@@ -75,8 +81,9 @@ impl Scenario {
             | Self::Silence
             | Self::SilenceTogether
             | Self::Idle
-            | Self::Hostile => Subject::GuestServer,
-            Self::Crowd | Self::SilenceToVim | Self::VimHangs => Subject::GuestAgent,
+            | Self::Hostile => Subject::Server,
+            Self::Crowd | Self::SilenceToVim | Self::VimHangs => Subject::Agent,
+            Self::Client => Subject::Client,
         }
     }
 
@@ -102,6 +109,7 @@ impl Scenario {
             Self::Crowd => "1,000 hosts with 100 instances each".into(),
             Self::SilenceToVim => "guests fall silent, both daemons, T = 1 s".into(),
             Self::VimHangs => "the VIM hangs; 1,000 states, 100 alarms, 100 votes".into(),
+            Self::Client => "answering one challenge a second".into(),
         }
     }
 
@@ -121,6 +129,7 @@ impl Scenario {
             Self::Crowd => agent::crowd::measure(setup).await,
             Self::SilenceToVim => agent::silence::measure(setup).await,
             Self::VimHangs => agent::hang::measure(setup).await,
+            Self::Client => client::measure(setup).await,
         }
     }
 }
