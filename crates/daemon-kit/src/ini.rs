@@ -11,18 +11,14 @@
 //! and CRLF are accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ini::{Ini, ParseOption};
 
+use crate::config_file::{self, ReadError};
 use crate::logging::Escaped;
-
-/// The largest file that is read, in bytes.
-pub const MAX_FILE: u64 = 1 << 20;
 
 /// How much of a bad line an error repeats, in characters.
 const MAX_QUOTED: usize = 60;
@@ -30,20 +26,9 @@ const MAX_QUOTED: usize = 60;
 /// What is wrong with a configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum IniError {
-    /// It cannot be read, or does not exist although it must.
-    #[error("cannot read {}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is larger than [`MAX_FILE`].
-    #[error("{}: larger than {MAX_FILE} bytes", .path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
+    /// It cannot be read, or is too large.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A line is not UTF-8.
     #[error("{}: line {line}: expected UTF-8 text", .path.display())]
     Encoding {
@@ -96,17 +81,8 @@ impl IniFile {
     ///
     /// When it cannot be read, is too large, or has a bad line.
     pub fn load(path: &Path, required: bool) -> Result<Option<IniFile>, IniError> {
-        let failed = |source| IniError::Read { path: path.to_owned(), source };
-        let file = match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound && !required => return Ok(None),
-            opened => opened.map_err(failed)?,
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(IniError::TooLarge { path: path.to_owned() });
-        }
-        IniFile::parse(path, &bytes).map(Some)
+        let bytes = config_file::read(path, required)?;
+        bytes.map(|bytes| IniFile::parse(path, &bytes)).transpose()
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<IniFile, IniError> {
@@ -115,7 +91,6 @@ impl IniFile {
             sections: BTreeMap::new(),
             duplicates: BTreeSet::new(),
         };
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut section = String::new();
         for (index, bytes) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let line = index + 1;

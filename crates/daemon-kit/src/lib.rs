@@ -12,6 +12,7 @@
 
 mod file_id;
 
+pub mod config_file;
 pub mod control;
 pub mod exit;
 pub mod health;

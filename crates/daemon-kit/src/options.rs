@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use crate::config_file::ReadError;
 use crate::platform;
 use crate::{Failure, IniError, IniFile, LogFormat, LogLevel, describe};
 
@@ -176,7 +177,7 @@ impl Sources {
     ) -> Result<Sources, Failure> {
         let path = named.unwrap_or(Path::new(default));
         let file = IniFile::load(path, named.is_some()).map_err(|error| match &error {
-            IniError::Read { .. } => Failure::usage(format!(
+            IniError::Read(ReadError::Read { .. }) => Failure::usage(format!(
                 "{}: expected a file that exists and that this user may read",
                 describe(&error)
             )),

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon_kit::config_file::ReadError;
 use daemon_kit::program::Checked;
 use daemon_kit::{Failure, LogLevel, describe};
 use heartbeat_proto::client::Settings;
@@ -77,12 +78,12 @@ pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
 
 fn usage(error: &FileError) -> Failure {
     Failure::usage(match error {
-        FileError::Read { .. } => {
+        FileError::Read(ReadError::Read { .. }) => {
             format!("{}: expected a file that exists and that this user may read", describe(error))
         }
-        FileError::TooLarge { .. } | FileError::Line { .. } | FileError::Value { .. } => {
-            describe(error)
-        }
+        FileError::Read(ReadError::TooLarge { .. })
+        | FileError::Line { .. }
+        | FileError::Value { .. } => describe(error),
     })
 }
 

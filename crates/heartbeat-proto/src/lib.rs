@@ -18,6 +18,8 @@
 
 pub mod client;
 pub mod control;
+#[cfg(test)]
+mod dice;
 pub mod guest;
 mod id;
 pub mod session;

@@ -3,14 +3,10 @@
 //! `KEY=value` or `KEY="value with spaces"`, nothing around the `=`; `#` begins a comment, at the start of a line or
 //! after white space. No variables, no continuation lines, no single quotes.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use daemon_kit::Escaped;
-
-/// The largest file that is read, in bytes.
-const MAX_FILE: u64 = 64 * 1024;
+use daemon_kit::config_file::{self, ReadError};
 
 /// How much of a bad line an error repeats, in characters.
 const MAX_QUOTED: usize = 60;
@@ -18,20 +14,9 @@ const MAX_QUOTED: usize = 60;
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    /// It cannot be read.
-    #[error("cannot read {}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is too large.
-    #[error("{}: larger than {MAX_FILE} bytes", .path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
+    /// It cannot be read, or is too large.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A line is no assignment.
     #[error("{}: line {line}: '{}': expected {expected}", .path.display(), Escaped(.text))]
     Line {
@@ -74,17 +59,7 @@ const SYNTAX: &str = "KEY=value, KEY=\"a value\", or a comment after #";
 
 /// Reads a file; `None` if it does not exist and need not.
 pub(super) fn load(path: &Path, required: bool) -> Result<Option<Vec<Assignment>>, FileError> {
-    let failed = |source| FileError::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !required => return Ok(None),
-        opened => opened.map_err(failed)?,
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(FileError::TooLarge { path: path.to_owned() });
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let Some(bytes) = config_file::read(path, required)? else { return Ok(None) };
     let mut found = Vec::new();
     for (index, bytes) in bytes.split(|&byte| byte == b'\n').enumerate() {
         let line = index + 1;

@@ -129,9 +129,9 @@ fn bytes_that_are_no_text_and_a_file_that_is_too_large_are_refused() {
     let failure = load(&cli(file.path(), &[])).unwrap_err();
     assert!(failure.message.ends_with("expected UTF-8 text"), "{failure}");
     assert!(failure.message.contains("line 2"), "{failure}");
-    std::fs::write(file.path(), "#".repeat(70_000)).unwrap();
+    std::fs::write(file.path(), "#".repeat(1_100_000)).unwrap();
     let failure = load(&cli(file.path(), &[])).unwrap_err();
-    assert!(failure.message.ends_with("larger than 65536 bytes"), "{failure}");
+    assert!(failure.message.ends_with("larger than 1048576 bytes"), "{failure}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::MonotonicTime;
 use crate::client::State;
+use crate::dice::Seed;
 use crate::guest::{EventType, NotificationType};
 use crate::session::ConcludedBy;
 use channel::{Channel, Tally};
@@ -147,17 +148,6 @@ impl World {
             _ => channel.weather(),
         }
         self.channel.dice.millis(50, 4000)
-    }
-}
-
-/// Says which life it was when a test ends in the middle of it.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("this was seed {}", self.0);
-        }
     }
 }
 

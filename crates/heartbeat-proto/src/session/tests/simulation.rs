@@ -9,34 +9,13 @@ use std::time::Duration;
 
 use super::harness::{OFF, ON};
 use crate::MonotonicTime;
+use crate::dice::{Dice, Seed};
 use crate::guest::{Frame, HostMessage, LineFramer};
 use crate::session::{Note, Output, Report, Reporting, Session, Settings, State};
 use guest::{Guest, Program};
 
 const SEEDS: u64 = 2000;
 const LENGTH: Duration = Duration::from_secs(40);
-
-/// Splitmix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end
-    }
-
-    /// A part of `whole`, up to this many thousandths of it.
-    fn part(&mut self, whole: Duration, up_to: u64) -> Duration {
-        let thousandths = self.below(up_to + 1);
-        Duration::from_nanos(u64::try_from(whole.as_nanos()).unwrap() / 1000 * thousandths)
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -149,7 +128,7 @@ impl World {
             {
                 self.now = self.now.max(at);
                 let Self { seats, dice, now, .. } = self;
-                let mut random = || u32::try_from(dice.roll() >> 32).unwrap();
+                let mut random = || dice.random();
                 seats[seat].session.handle_timeout(*now, &mut random);
                 self.settle(seat);
                 self.check(seat);
@@ -228,7 +207,7 @@ impl World {
                         (*newest, *sign_of_life) = (None, *now);
                     }
                 }
-                let mut random = || u32::try_from(dice.roll() >> 32).unwrap();
+                let mut random = || dice.random();
                 session.handle_frame(*now, &frame, &mut random);
             });
         }
@@ -316,17 +295,6 @@ impl World {
         let back = seat.guest.up_since + seat.guest.watchdog() * 3 + stalled;
         if seat.guest.program == Program::Up && self.now > back + seat.guest.interval * 2 {
             assert!(heartbeating, "back since {:?} and not heartbeating", seat.guest.up_since);
-        }
-    }
-}
-
-/// Says which life it was when a test ends in the middle of it.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("this was seed {}", self.0);
         }
     }
 }

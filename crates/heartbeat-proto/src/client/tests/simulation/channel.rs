@@ -4,46 +4,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::MonotonicTime;
+use crate::dice::Dice;
 
 /// Bytes that fit into one direction; a message that does not is not written.
 const ROOM: usize = 2048;
-
-/// Splitmix64: small, and the same everywhere.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn random(&mut self) -> u32 {
-        u32::try_from(self.roll() >> 32).unwrap()
-    }
-
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end
-    }
-
-    pub(super) fn place(&mut self, length: usize) -> usize {
-        usize::try_from(self.below(u64::try_from(length).unwrap() + 1)).unwrap()
-    }
-
-    pub(super) fn one_in(&mut self, of: u64) -> bool {
-        self.below(of) == 0
-    }
-
-    pub(super) fn millis(&mut self, least: u64, most: u64) -> Duration {
-        Duration::from_millis(least + self.below(most - least + 1))
-    }
-
-    /// How much later than asked a timer fires.
-    pub(super) fn lateness(&mut self) -> Duration {
-        Duration::from_micros(self.below(20_000))
-    }
-}
 
 /// What happened in a world.
 #[derive(Debug, Default)]

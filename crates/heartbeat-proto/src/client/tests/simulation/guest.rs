@@ -1,8 +1,9 @@
 //! The guest's program: a client, its port and its clock.
 
-use super::channel::{Channel, Dice, To};
+use super::channel::{Channel, To};
 use crate::MonotonicTime;
 use crate::client::{Action, Client, Health, Note, Output, Settings, State, Verdict};
+use crate::dice::Dice;
 use crate::guest::{CorrectiveAction, NotificationType, VoteResult};
 
 /// The longest that the guest thinks about an action, once there is no trouble any more.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Dice, Event};
+use super::Event;
 use crate::MonotonicTime;
+use crate::dice::Dice;
 use crate::guest::{ChallengeResponse, CorrectiveAction, GuestMessage, Health, HostMessage, Init};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
