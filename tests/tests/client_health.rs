@@ -76,7 +76,7 @@ async fn a_health_script_that_hangs_prints_a_flood_or_cannot_be_run() -> Result<
     client.script("health", "exec sleep 1000")?;
     let hangs = |status: &Value| status["reason"] == "health check still running after 1 s";
     client.until("it hangs", hangs).await?;
-    client.script("health", "printf '\\377\\000\\n'; head -c 100000000 /dev/zero; exit 1")?;
+    client.script("health", "printf '\\377\\000\\n'; head -c 10000000 /dev/zero; exit 1")?;
     client.until("binary", |status| status["reason"] == "\u{fffd}").await?;
     let path = client.script("health", "exit 1")?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;

@@ -41,8 +41,10 @@ async fn it_heartbeats_and_leaves_with_a_word() -> Result<()> {
     assert_eq!(host.metric("losses").await?, 0);
     let log = client.program.stderr();
     for line in ["port open", "asking the host to be watched", "heartbeating", "stopping"] {
-        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+        assert!(log.contains(line), "{line}: {log}");
     }
+    // One line a change: five heartbeats are none.
+    assert!(log.lines().filter(|line| line.contains(" INFO ")).count() < 10, "{log}");
     Ok(())
 }
 
