@@ -23,6 +23,12 @@ use message::Registration;
 /// Applications that may take part, those that are gone without a word included.
 pub(crate) const MAX_APPLICATIONS: usize = 64;
 
+/// A timer that fires later than this was held up, and so may have been what it waits for.
+pub(crate) const PUNCTUAL: Duration = Duration::from_millis(10);
+
+/// What was held up has this long to arrive.
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
+
 /// One connection of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Id(pub(crate) u64);
@@ -55,6 +61,8 @@ struct Application {
     votes: bool,
     /// When its beat is missed.
     deadline: Option<MonotonicTime>,
+    /// The deadline was noticed late, and put off for what may wait to be read.
+    put_off: bool,
     trouble: Option<(MonotonicTime, String)>,
 }
 
@@ -99,10 +107,10 @@ impl Applications {
         }
         self.gone.remove(&name);
         let deadline = interval.map(|interval| now + allowed(interval));
-        let trouble = None;
+        let (put_off, trouble) = (false, None);
         self.news.push((name.clone(), News::Registered));
         let application =
-            Application { name, interval, corrective_action, votes, deadline, trouble };
+            Application { name, interval, corrective_action, votes, deadline, put_off, trouble };
         self.here.insert(id, application);
         Ok(())
     }
@@ -167,6 +175,12 @@ impl Applications {
                 application.postpone(now);
                 continue;
             }
+            if late > PUNCTUAL && !application.put_off {
+                // This program had no turn: its beats may wait to be read.
+                application.deadline = Some(now + GRACE);
+                application.put_off = true;
+                continue;
+            }
             application.deadline = None;
             if application.trouble.is_none() {
                 let limit = allowed(interval).as_millis();
@@ -224,6 +238,7 @@ impl Applications {
 
 impl Application {
     fn postpone(&mut self, now: MonotonicTime) {
+        self.put_off = false;
         self.deadline = self.interval.map(|interval| now + allowed(interval));
     }
 }

@@ -8,6 +8,7 @@ use heartbeat_proto::client::{Action, ActionId};
 use heartbeat_proto::guest::CorrectiveAction;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::applications::{GRACE, PUNCTUAL};
 use crate::condition::Trouble;
 use crate::script::{Outcome, run};
 
@@ -42,6 +43,8 @@ pub(crate) struct Scripts {
     health: Option<PathBuf>,
     interval: Duration,
     due: Option<MonotonicTime>,
+    /// The next check was noticed late, and put off for the end of the one before, which may wait to be noticed.
+    put_off: bool,
     checking: Option<(u64, AbortHandle)>,
     trouble: Option<(MonotonicTime, String)>,
     impossible: Option<String>,
@@ -61,6 +64,7 @@ impl Scripts {
             run: 0,
             // What is checked may still be starting: the first check is due after one interval.
             due: health.is_some().then(|| now + interval),
+            put_off: false,
             health,
             interval,
             checking: None,
@@ -97,12 +101,18 @@ impl Scripts {
         if due > now {
             return None;
         }
+        let late = now.since(due);
+        if self.checking.is_some() && late > PUNCTUAL && !self.put_off {
+            // This program had no turn, and perhaps the script neither.
+            self.put_off = true;
+            let again = if late > self.interval { self.interval } else { GRACE };
+            self.due = Some(now + again);
+            return None;
+        }
+        self.put_off = false;
         self.due = Some(now + self.interval);
         let mut news = None;
         if self.checking.is_some() {
-            if now.since(due) > self.interval {
-                return None;
-            }
             stop(&mut self.checking);
             let secs = self.interval.as_secs();
             news = self.found(now, Some(format!("health check still running after {secs} s")));

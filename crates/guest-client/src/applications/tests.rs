@@ -59,6 +59,18 @@ fn time_that_this_program_lost_is_not_held_against_an_application() {
 }
 
 #[test]
+fn a_late_timer_gives_beats_that_wait_to_be_read_their_time_but_only_once() {
+    let mut applications = one();
+    applications.handle_timeout(at(1511));
+    assert_eq!((applications.poll_timeout(), news(&mut applications)), (Some(at(1761)), vec![]));
+    applications.beat(at(1520), Id(1)).unwrap();
+    assert_eq!(applications.poll_timeout(), Some(at(3020)), "it was there in time");
+    applications.handle_timeout(at(3100));
+    applications.handle_timeout(at(3400));
+    assert_eq!(news(&mut applications), [("db", News::Missed)]);
+}
+
+#[test]
 fn one_that_says_that_it_is_not_well_stays_so_until_it_beats() {
     let mut applications = one();
     applications.unhealthy(at(100), Id(1), "no\ndisk").unwrap();
@@ -70,6 +82,7 @@ fn one_that_says_that_it_is_not_well_stays_so_until_it_beats() {
     assert_eq!((since, reasons(&applications)), (at(100), vec!["db: no net".to_owned()]));
     // Falling silent on top of it is told, and changes nothing else.
     applications.handle_timeout(at(1800));
+    applications.handle_timeout(at(2050));
     assert_eq!(reasons(&applications), ["db: no net"]);
     applications.beat(at(1900), Id(1)).unwrap();
     assert!(reasons(&applications).is_empty());

@@ -95,6 +95,19 @@ async fn one_that_had_no_time_to_run_is_not_blamed() {
 }
 
 #[tokio::test]
+async fn one_that_ended_while_nobody_looked_is_not_taken_for_running() {
+    let mut bench = Bench::new("exit 0");
+    assert_eq!(bench.scripts.handle_timeout(at(30)), None);
+    // It has ended by now, but this program had no turn to notice.
+    assert_eq!(bench.scripts.handle_timeout(at(61)), None);
+    let ended = timeout(LONG, bench.scripts.next()).await.unwrap();
+    let Ended::Check(outcome) = ended else { panic!("{ended:?}") };
+    assert_eq!(bench.scripts.handle_check(at(61), outcome), None);
+    assert_eq!(bench.scripts.poll_timeout(), Some(at(61) + GRACE));
+    assert_eq!(bench.check(62).await, None);
+}
+
+#[tokio::test]
 async fn one_that_cannot_be_run_is_no_check_and_said_once() {
     let mut bench = Bench::new("echo no disk; exit 1");
     assert!(bench.check(30).await.is_some());
