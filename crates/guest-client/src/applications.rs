@@ -23,11 +23,8 @@ use message::Registration;
 /// Applications that may take part, those that are gone without a word included.
 pub(crate) const MAX_APPLICATIONS: usize = 64;
 
-/// A timer that fires later than this was held up, and so may have been what it waits for.
-pub(crate) const PUNCTUAL: Duration = Duration::from_millis(10);
-
-/// What was held up has this long to arrive.
-pub(crate) const GRACE: Duration = Duration::from_millis(250);
+/// A timer that fires later than this was held up, and who is waited for may have been, too. How long, nobody can tell.
+pub(crate) const PUNCTUAL: Duration = Duration::from_millis(20);
 
 /// One connection of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +58,7 @@ struct Application {
     votes: bool,
     /// When its beat is missed.
     deadline: Option<MonotonicTime>,
-    /// The deadline was noticed late, and put off for what may wait to be read.
+    /// The deadline was noticed late, and put off.
     put_off: bool,
     trouble: Option<(MonotonicTime, String)>,
 }
@@ -98,8 +95,13 @@ impl Applications {
         registration: Registration,
     ) -> Result<(), String> {
         let Registration { name, interval, corrective_action, votes } = registration;
-        if self.here.iter().any(|(other, there)| *other != id && there.name == name) {
-            return Err(format!("the name {name} is registered by another connection"));
+        let holder = self.here.iter().find(|(other, there)| **other != id && there.name == name);
+        if let Some((&other, holder)) = holder {
+            // One that beats no more gives way: its connection may be kept open by a child that outlived it.
+            if !holder.is_silent() {
+                return Err(format!("the name {name} is registered by another connection"));
+            }
+            self.here.remove(&other);
         }
         let known = self.here.contains_key(&id) || self.gone.contains_key(&name);
         if !known && self.here.len() + self.gone.len() >= MAX_APPLICATIONS {
@@ -170,14 +172,11 @@ impl Applications {
                 continue;
             }
             let late = now.since(deadline);
-            if late > interval {
+            // This program had no turn, and perhaps the application neither: it gets all its time once more. Not for ever,
+            // where every timer is a little late.
+            if late > PUNCTUAL && (!application.put_off || late > interval) {
                 self.news.push((application.name.clone(), News::LostTime(late)));
                 application.postpone(now);
-                continue;
-            }
-            if late > PUNCTUAL && !application.put_off {
-                // This program had no turn: its beats may wait to be read.
-                application.deadline = Some(now + GRACE);
                 application.put_off = true;
                 continue;
             }
@@ -237,6 +236,11 @@ impl Applications {
 }
 
 impl Application {
+    /// Whether its beat is missed.
+    fn is_silent(&self) -> bool {
+        self.interval.is_some() && self.deadline.is_none()
+    }
+
     fn postpone(&mut self, now: MonotonicTime) {
         self.put_off = false;
         self.deadline = self.interval.map(|interval| now + allowed(interval));

@@ -27,14 +27,19 @@ pub(crate) enum OpenError {
     #[error("no such port")]
     Missing,
     /// Somebody else has it open: a port serves one program.
-    #[error("in use by another program")]
-    Busy,
+    #[error("{} is in use by another program", .0.display())]
+    Busy(PathBuf),
     /// Something else has its path.
     #[error("not a character device")]
     NotADevice,
     /// The machine refused it.
-    #[error("cannot open it")]
-    Io(#[source] io::Error),
+    #[error("cannot open {}", .path.display())]
+    Io {
+        /// What was tried.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// What reading gave.
@@ -75,16 +80,17 @@ impl Port {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 find(path, Path::new(PORTS)).ok_or(OpenError::Missing)?
             }
-            Err(error) => return Err(OpenError::Io(error)),
+            Err(source) => return Err(OpenError::Io { path: path.to_owned(), source }),
         };
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let opened =
             OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(&path);
         let file = opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EBUSY) => OpenError::Busy,
-            _ => OpenError::Io(error),
+            Some(Errno::EBUSY) => OpenError::Busy(path.clone()),
+            _ => OpenError::Io { path: path.clone(), source: error },
         })?;
-        let watched = watch(&file).map_err(OpenError::Io)?;
+        let watched =
+            watch(&file).map_err(|source| OpenError::Io { path: path.clone(), source })?;
         Ok(Self { file, watched, path })
     }
 

@@ -61,6 +61,10 @@ pub(crate) struct Journal {
     complaints: RateLimit,
     /// What applications and scripts do.
     local: RateLimit,
+    /// What applications get wrong: their noise must not hide what is wrong with them.
+    refusals: RateLimit,
+    /// How the host is told that the machine is.
+    health: RateLimit,
     /// Time that this process lost.
     lost_time: RateLimit,
 }
@@ -74,6 +78,8 @@ impl Default for Journal {
             actions: limit(20),
             complaints: limit(10),
             local: limit(20),
+            refusals: limit(10),
+            health: limit(20),
             lost_time: limit(5),
         }
     }
@@ -114,12 +120,12 @@ impl Journal {
     /// A message was refused, or its answer could not be delivered.
     pub(crate) fn refused(&mut self, application: Option<&str>, why: &str) {
         self.metrics.applications_refused.increment();
-        line!(self.local, warn, application, why, "message of an application refused");
+        line!(self.refusals, warn, application, why, "message of an application refused");
     }
 
     /// An application does not read what it is told.
     pub(crate) fn deaf(&mut self, application: Option<&str>) {
-        line!(self.local, warn, application, "an application does not read: not told");
+        line!(self.refusals, warn, application, "an application does not read: not told");
     }
 
     /// A voter gave no answer in time.
@@ -253,8 +259,8 @@ impl Journal {
     /// How the machine is, as the host is told from now on.
     pub(crate) fn health(&mut self, reason: Option<&str>, action: &str) {
         match reason {
-            Some(reason) => line!(self.local, warn, reason, action, "the host is told: not well"),
-            None => line!(self.local, info, "the host is told: well"),
+            Some(reason) => line!(self.health, warn, reason, action, "the host is told: not well"),
+            None => line!(self.health, info, "the host is told: well"),
         }
     }
 }

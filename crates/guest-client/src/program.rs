@@ -5,6 +5,7 @@
 //! the port takes. The host's words go before the clock: a challenge that has arrived is a challenge.
 
 mod events;
+mod port;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,25 +18,21 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::applications::{Applications, Id};
+use crate::applications::{Applications, Id, PUNCTUAL};
 use crate::ballot::Ballot;
 use crate::cli::Cli;
 use crate::clock::Clock;
 use crate::condition;
 use crate::config::{self, Config};
-use crate::device::{Port, Read};
+use crate::device::Port;
 use crate::journal::{self, Journal};
 use crate::scripts::{Ended, Scripts};
 use crate::socket::{Event, Socket};
 use crate::unsent::Unsent;
 
-/// How long to wait before it is tried again to open the port: at first, and at most.
-const MIN_RETRY: Duration = Duration::from_secs(1);
-const MAX_RETRY: Duration = Duration::from_secs(5);
-
-/// What is read from the port at once, and how often before the others have their turn.
-const READ_SIZE: usize = 2048;
-const READS: usize = 8;
+/// When this program had no turn, what its scripts and applications did meanwhile has this long to arrive before the
+/// timers look for it. Far less than the second by which a vote ends before the host gives up on it.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// How long the host may take to read that we leave.
 const LAST_WORD: Duration = Duration::from_millis(300);
@@ -57,6 +54,8 @@ pub(crate) struct Program {
     no_port: Option<String>,
     /// Whether a host is at the other end.
     host: bool,
+    /// The timers are late, and wait until then.
+    grace: Option<MonotonicTime>,
     unsent: Unsent,
     scripts: Scripts,
     applications: Applications,
@@ -119,9 +118,10 @@ impl Program {
             client: Client::new(reloadable.settings),
             port: None,
             retry_at: Some(now),
-            retry: MIN_RETRY,
+            retry: port::MIN_RETRY,
             no_port: None,
             host: false,
+            grace: None,
             unsent: Unsent::default(),
             scripts,
             applications: Applications::default(),
@@ -145,9 +145,10 @@ impl Program {
             let now = self.clock.now();
             self.open_port(now);
             let more = self.read_port(now);
-            self.handle_timeouts(now);
-            self.carry_out();
-            self.flush();
+            if !self.is_held_up(now) {
+                self.handle_timeouts(now);
+            }
+            self.settle();
             let wake = if more { self.next_if_any().await } else { Some(self.next().await) };
             let now = self.clock.now();
             match wake {
@@ -162,15 +163,35 @@ impl Program {
         self.stop().await;
     }
 
-    /// Waits for whatever comes first.
-    async fn next(&mut self) -> Wake {
-        let deadline = [
+    /// When the first of the timers is due.
+    fn due(&self) -> Option<MonotonicTime> {
+        let timers = [
             self.client.poll_timeout(),
             self.applications.poll_timeout(),
             self.scripts.poll_timeout(),
-            self.retry_at,
         ];
-        let deadline = deadline.into_iter().flatten().min();
+        timers.into_iter().flatten().min()
+    }
+
+    /// Whether the timers have to wait, because this program had no turn when they were due.
+    fn is_held_up(&mut self, now: MonotonicTime) -> bool {
+        match self.grace {
+            Some(until) if now < until => true,
+            Some(_) => {
+                self.grace = None;
+                false
+            }
+            None => {
+                let late = self.due().is_some_and(|due| now.since(due) > PUNCTUAL);
+                self.grace = late.then(|| now + GRACE);
+                late
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn next(&mut self) -> Wake {
+        let deadline = self.grace.or(self.due()).into_iter().chain(self.retry_at).min();
         let Self { signals, port, scripts, events, watchdog, clock, .. } = self;
         let port = async {
             match port {
@@ -211,77 +232,6 @@ impl Program {
         }
     }
 
-    fn open_port(&mut self, now: MonotonicTime) {
-        if self.retry_at.is_none_or(|at| at > now) {
-            return;
-        }
-        match Port::open(&self.config.device) {
-            Ok(port) => {
-                self.journal.opened(port.path());
-                self.port = Some(port);
-                (self.retry_at, self.retry, self.no_port) = (None, MIN_RETRY, None);
-            }
-            Err(error) => {
-                let why = describe(&error);
-                if self.no_port.as_ref() != Some(&why) {
-                    self.journal.no_port(&self.config.device, &why);
-                    self.no_port = Some(why);
-                }
-                self.retry_at = Some(now + self.retry);
-                self.retry = (self.retry * 2).min(MAX_RETRY);
-            }
-        }
-    }
-
-    /// Hands what the host said to the client; says whether there may be more.
-    fn read_port(&mut self, now: MonotonicTime) -> bool {
-        let mut buffer = [0; READ_SIZE];
-        for _ in 0..READS {
-            let Some(port) = &mut self.port else { return false };
-            match port.read(&mut buffer) {
-                Ok(Read::Bytes(length)) => {
-                    self.host_is(now, true);
-                    self.client.handle_bytes(now, &buffer[..length]);
-                    self.carry_out();
-                }
-                Ok(Read::Nothing) => {
-                    self.host_is(now, true);
-                    return false;
-                }
-                Ok(Read::NoHost) => {
-                    self.host_is(now, false);
-                    return false;
-                }
-                Err(error) => {
-                    self.lose_port(now, &error.to_string());
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    fn host_is(&mut self, now: MonotonicTime, there: bool) {
-        if std::mem::replace(&mut self.host, there) == there {
-            return;
-        }
-        self.journal.host(there);
-        // Half a message that the former host did not take is nothing to the next.
-        self.unsent.clear();
-        if there {
-            self.client.handle_opened(now);
-        } else {
-            self.client.handle_closed();
-        }
-    }
-
-    fn lose_port(&mut self, now: MonotonicTime, why: &str) {
-        self.journal.lost(why);
-        self.host_is(now, false);
-        self.port = None;
-        self.retry_at = Some(now + MIN_RETRY);
-    }
-
     fn handle_timeouts(&mut self, now: MonotonicTime) {
         if self.client.poll_timeout().is_some_and(|due| due <= now) {
             self.client.handle_timeout(now, daemon_kit::unpredictable());
@@ -290,10 +240,16 @@ impl Program {
         if let Some(checked) = self.scripts.handle_timeout(now) {
             self.tell_checked(&checked);
         }
+    }
+
+    /// Passes on what has changed: to the log, to the client, to the host.
+    fn settle(&mut self) {
         while let Some((name, news)) = self.applications.poll_news() {
             self.journal.application(&name, &news);
         }
         self.update_health();
+        self.carry_out();
+        self.flush();
     }
 
     /// Tells the client how the machine is, if that has changed.
@@ -324,15 +280,6 @@ impl Program {
                 Output::Withdraw(_) => self.withdraw(),
                 Output::Note(note) => self.journal.note(&note),
             }
-        }
-    }
-
-    fn flush(&mut self) {
-        let Some(port) = self.port.as_mut().filter(|_| self.host) else { return };
-        if let Err(error) = self.unsent.flush(|bytes| port.write(bytes)) {
-            let now = self.clock.now();
-            self.lose_port(now, &error.to_string());
-            self.carry_out();
         }
     }
 

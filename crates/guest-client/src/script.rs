@@ -5,16 +5,20 @@
 //! as it likes.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-
-use std::os::unix::process::ExitStatusExt as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::condition::safe;
 
@@ -24,8 +28,8 @@ const READ_SIZE: usize = 16 * 1024;
 /// How much of the first line is kept.
 const MAX_LINE: usize = 1024;
 
-/// What is still read after the script's end: whoever holds on to its output does not hold up the answer.
-const LAST_READS: usize = 16;
+/// How long is still read after the script's end: whoever holds on to its output does not hold up the answer.
+const LAST_READ: Duration = Duration::from_millis(100);
 
 /// What systemd tells this program, and not its scripts.
 const OURS: [&str; 6] = [
@@ -48,9 +52,23 @@ pub(crate) enum Outcome {
     NotRun(String),
 }
 
+/// The one start of a script that may be under way. It takes as long as the file system that the script is on, and one that
+/// hangs must not have the next one wait with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Start(Arc<Semaphore>);
+
+impl Default for Start {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
 /// Runs a script to its end.
-pub(crate) async fn run(path: &Path, args: &[&str]) -> Outcome {
-    match try_run(path, args).await {
+pub(crate) async fn run(start: &Start, path: &Path, args: &[&str]) -> Outcome {
+    let Ok(permit) = Arc::clone(&start.0).try_acquire_owned() else {
+        return Outcome::Failure("the script before it is still being started".to_owned());
+    };
+    match try_run(permit, path, args).await {
         Ok((status, _)) if status.success() => Outcome::Success,
         Ok((status, line)) if line.is_empty() => Outcome::Failure(ended(status)),
         Ok((_, line)) => Outcome::Failure(line),
@@ -70,8 +88,19 @@ fn ended(status: ExitStatus) -> String {
     }
 }
 
-async fn try_run(path: &Path, args: &[&str]) -> io::Result<(ExitStatus, String)> {
-    let (output, mut child) = spawn(path, args)?;
+async fn try_run(
+    permit: OwnedSemaphorePermit,
+    path: &Path,
+    args: &[&str],
+) -> io::Result<(ExitStatus, String)> {
+    let mut command = Command::new(path);
+    command.args(args);
+    // On a thread of its own: it returns when the kernel has read the beginning of the script.
+    let started = spawn_blocking(move || {
+        let _permit = permit;
+        spawn(command)
+    });
+    let (output, mut child) = started.await.map_err(io::Error::other)??;
     let group = Group::of(&child);
     let mut output = pipe::Receiver::from_owned_fd(output.into())?;
     let mut line = FirstLine::default();
@@ -89,20 +118,22 @@ async fn try_run(path: &Path, args: &[&str]) -> io::Result<(ExitStatus, String)>
     };
     // What it left running on purpose may go on.
     group.spare();
-    for _ in 0..LAST_READS {
-        match output.try_read(&mut buffer) {
-            Ok(length) if length > 0 => line.push(&buffer[..length]),
-            Ok(_) | Err(_) => break,
+    let rest = async {
+        while let Ok(length @ 1..) = output.read(&mut buffer).await {
+            line.push(&buffer[..length]);
+            if line.whole {
+                return;
+            }
         }
-    }
+    };
+    // Its end, or what it left running, does not matter.
+    let _ = timeout(LAST_READ, rest).await;
     Ok((status, safe(&line.bytes)))
 }
 
-fn spawn(path: &Path, args: &[&str]) -> io::Result<(io::PipeReader, Child)> {
+fn spawn(mut command: Command) -> io::Result<(io::PipeReader, Child)> {
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new(path);
     command
-        .args(args)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
@@ -119,6 +150,8 @@ fn spawn(path: &Path, args: &[&str]) -> io::Result<(io::PipeReader, Child)> {
 #[derive(Debug, Default)]
 struct FirstLine {
     bytes: Vec<u8>,
+    /// Something in it is no white space.
+    visible: bool,
     whole: bool,
 }
 
@@ -128,12 +161,12 @@ impl FirstLine {
             if self.whole {
                 return;
             }
-            let blank = self.bytes.iter().all(u8::is_ascii_whitespace);
             match byte {
-                b'\n' if blank => self.bytes.clear(),
+                b'\n' if !self.visible => self.bytes.clear(),
                 b'\n' => self.whole = true,
                 _ => self.bytes.push(byte),
             }
+            self.visible |= !byte.is_ascii_whitespace();
             self.whole |= self.bytes.len() == MAX_LINE;
         }
     }

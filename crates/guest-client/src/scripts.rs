@@ -8,9 +8,9 @@ use heartbeat_proto::client::{Action, ActionId};
 use heartbeat_proto::guest::CorrectiveAction;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::applications::{GRACE, PUNCTUAL};
+use crate::applications::PUNCTUAL;
 use crate::condition::Trouble;
-use crate::script::{Outcome, run};
+use crate::script::{Outcome, Start, run};
 
 /// A script that has ended.
 #[derive(Debug)]
@@ -43,13 +43,17 @@ pub(crate) struct Scripts {
     health: Option<PathBuf>,
     interval: Duration,
     due: Option<MonotonicTime>,
-    /// The next check was noticed late, and put off for the end of the one before, which may wait to be noticed.
+    /// The next check was noticed late, and put off.
     put_off: bool,
     checking: Option<(u64, AbortHandle)>,
     trouble: Option<(MonotonicTime, String)>,
     impossible: Option<String>,
     event: Option<PathBuf>,
     asked: Option<(u64, AbortHandle)>,
+    /// Why the event script cannot be run, as was said last.
+    unasked: Option<String>,
+    health_start: Start,
+    event_start: Start,
 }
 
 impl Scripts {
@@ -72,6 +76,9 @@ impl Scripts {
             impossible: None,
             event,
             asked: None,
+            unasked: None,
+            health_start: Start::default(),
+            event_start: Start::default(),
         }
     }
 
@@ -83,7 +90,9 @@ impl Scripts {
         interval: Duration,
         event: Option<PathBuf>,
     ) {
-        self.event = event;
+        if event != self.event {
+            (self.event, self.unasked) = (event, None);
+        }
         if health != self.health || interval != self.interval {
             stop(&mut self.checking);
             if health != self.health {
@@ -102,11 +111,11 @@ impl Scripts {
             return None;
         }
         let late = now.since(due);
-        if self.checking.is_some() && late > PUNCTUAL && !self.put_off {
-            // This program had no turn, and perhaps the script neither.
+        // This program had no turn, and perhaps the script neither: it gets all its time once more. Not for ever, where
+        // every timer is a little late.
+        if self.checking.is_some() && late > PUNCTUAL && (!self.put_off || late > self.interval) {
             self.put_off = true;
-            let again = if late > self.interval { self.interval } else { GRACE };
-            self.due = Some(now + again);
+            self.due = Some(now + self.interval);
             return None;
         }
         self.put_off = false;
@@ -117,7 +126,9 @@ impl Scripts {
             let secs = self.interval.as_secs();
             news = self.found(now, Some(format!("health check still running after {secs} s")));
         }
-        self.checking = Some(self.spawn(async move { Ended::Check(run(&path, &[]).await) }));
+        let start = self.health_start.clone();
+        self.checking =
+            Some(self.spawn(async move { Ended::Check(run(&start, &path, &[]).await) }));
         news
     }
 
@@ -130,10 +141,10 @@ impl Scripts {
     pub(crate) fn ask(&mut self, action: &Action) -> bool {
         stop(&mut self.asked);
         let Some(path) = self.event.clone() else { return false };
-        let action = action.clone();
+        let (action, start) = (action.clone(), self.event_start.clone());
         self.asked = Some(self.spawn(async move {
             let words = [action.notification_type.as_str(), action.event_type.as_str()];
-            Ended::Event(action.id, run(&path, &words).await)
+            Ended::Event(action.id, run(&start, &path, &words).await)
         }));
         true
     }
@@ -141,6 +152,15 @@ impl Scripts {
     /// Nobody waits for the event script any more.
     pub(crate) fn withdraw(&mut self) {
         stop(&mut self.asked);
+    }
+
+    /// Takes how the event script ended; gives it and why it cannot be run, when that is news.
+    pub(crate) fn handle_event(&mut self, outcome: &Outcome) -> Option<(&Path, &str)> {
+        let former = self.unasked.take();
+        let Outcome::NotRun(why) = outcome else { return None };
+        let news = former.as_ref() != Some(why);
+        let why = self.unasked.insert(why.clone());
+        news.then_some((self.event.as_deref()?, why))
     }
 
     /// Waits for a script to end. May be cancelled.

@@ -4,6 +4,7 @@
 //! the others to the main loop. An application can hold up itself and nobody else.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,14 @@ use heartbeat_proto::MonotonicTime;
 use heartbeat_proto::TokenBucket;
 use heartbeat_proto::guest::{Frame, LineFramer, MAX_LINE};
 use listenfd::ListenFd;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::Mode;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::applications::message::{self, Said};
@@ -97,8 +100,7 @@ impl Socket {
             let listener = UnixListener::from_std(listener).map_err(SocketError::Passed)?;
             return Ok(Self { listener, _file: None });
         }
-        // One that was left behind refuses.
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        if is_served(path) {
             return Err(SocketError::InUse(path.to_owned()));
         }
         let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IWGRP;
@@ -137,6 +139,16 @@ impl Socket {
             }
         }
     }
+}
+
+/// Whether anybody listens there: a socket that was left behind refuses. Never waits, not even for one who does not accept.
+fn is_served(path: &Path) -> bool {
+    let connect = || -> nix::Result<()> {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
+    };
+    matches!(connect(), Ok(()) | Err(Errno::EAGAIN))
 }
 
 /// The main loop is gone, or the connection is.
@@ -208,8 +220,13 @@ impl Connection<'_> {
                     Ok(said) => {
                         let event = Event { id: self.id, what: What::Said(said) };
                         self.events.send(event).await.map_err(|_| Over)?;
+                        // The main loop may answer before the next one: it does not wait for a place to put it.
+                        yield_now().await;
                     }
                     Err(what) => self.write(&message::error(&what)).await?,
+                }
+                while let Ok(answer) = self.answers.try_recv() {
+                    self.write(&answer).await?;
                 }
             }
         }

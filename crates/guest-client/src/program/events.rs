@@ -95,15 +95,13 @@ impl Program {
                 if self.ballot.as_ref().is_none_or(|ballot| ballot.action.id != id) {
                     return;
                 }
+                if let Some((path, why)) = self.scripts.handle_event(&outcome) {
+                    self.journal.no_event_script(path, why);
+                }
                 let answer = match outcome {
                     Outcome::Success => Answer::Agrees,
                     Outcome::Failure(reason) => Answer::Objects(reason),
-                    Outcome::NotRun(why) => {
-                        if let Some(path) = &self.config.reloadable.event_script {
-                            self.journal.no_event_script(path, &why);
-                        }
-                        Answer::Failed(format!("event script: {why}"))
-                    }
+                    Outcome::NotRun(why) => Answer::Failed(format!("event script: {why}")),
                 };
                 self.take_answer(Voter::Script, answer);
             }

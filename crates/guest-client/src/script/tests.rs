@@ -21,7 +21,7 @@ fn script(dir: &TempDir, body: &str) -> PathBuf {
 async fn outcome(body: &str) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let path = script(&dir, body);
-    timeout(LONG, run(&path, &["revocable", "stop"])).await.unwrap()
+    timeout(LONG, run(&Start::default(), &path, &["revocable", "stop"])).await.unwrap()
 }
 
 fn failure(line: &str) -> Outcome {
@@ -54,15 +54,21 @@ async fn one_that_cannot_be_run_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let not_run = |why: &str| Outcome::NotRun(why.into());
     let missing = dir.path().join("missing");
-    assert_eq!(run(&missing, &[]).await, not_run("there is no such file, or its interpreter"));
+    assert_eq!(
+        run(&Start::default(), &missing, &[]).await,
+        not_run("there is no such file, or its interpreter")
+    );
     let path = script(&dir, "exit 0");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(run(&path, &[]).await, not_run("it is not executable for this user"));
+    assert_eq!(
+        run(&Start::default(), &path, &[]).await,
+        not_run("it is not executable for this user")
+    );
     fs::write(&path, b"\x00\x01\x02\x03").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    let Outcome::NotRun(why) = run(&path, &[]).await else { panic!("it ran") };
+    let Outcome::NotRun(why) = run(&Start::default(), &path, &[]).await else { panic!("it ran") };
     assert!(why.contains("format"), "{why}");
-    assert!(matches!(run(dir.path(), &[]).await, Outcome::NotRun(_)));
+    assert!(matches!(run(&Start::default(), dir.path(), &[]).await, Outcome::NotRun(_)));
 }
 
 #[tokio::test]
@@ -84,8 +90,9 @@ async fn dropping_it_kills_all_that_it_started() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
+    let start = Start::default();
     tokio::select! {
-        outcome = run(&path, &[]) => panic!("it ended: {outcome:?}"),
+        outcome = run(&start, &path, &[]) => panic!("it ended: {outcome:?}"),
         started = timeout(LONG, started) => started.unwrap(),
     }
     let child = Pid::from_raw(fs::read_to_string(&pids).unwrap().trim().parse().unwrap());
@@ -103,4 +110,27 @@ async fn dropping_it_kills_all_that_it_started() {
 async fn it_has_no_part_in_what_systemd_gave_us() {
     // The variables of this very test would show: cargo sets none of them.
     assert_eq!(outcome("echo \"<$NOTIFY_SOCKET$LISTEN_FDS>\"; exit 1").await, failure("<>"));
+}
+
+#[tokio::test]
+async fn a_start_that_hangs_holds_up_nobody_and_is_not_joined_by_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = script(&dir, "exit 0");
+    let start = Start::default();
+    let hanging = Arc::clone(&start.0).try_acquire_owned().unwrap();
+    let started = "the script before it is still being started";
+    assert_eq!(run(&start, &path, &[]).await, failure(started));
+    drop(hanging);
+    assert_eq!(run(&start, &path, &[]).await, Outcome::Success);
+}
+
+#[test]
+fn blank_lines_are_skipped_however_many() {
+    let mut line = FirstLine::default();
+    for _ in 0..100 {
+        line.push(&[b' '; 900]);
+        line.push(b"\n\t\r\n");
+    }
+    line.push(b"  found\nmore");
+    assert_eq!(line.bytes, b"  found");
 }

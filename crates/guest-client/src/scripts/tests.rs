@@ -86,25 +86,15 @@ async fn one_that_still_runs_when_the_next_is_due_is_killed_and_unhealthy() {
 
 #[tokio::test]
 async fn one_that_had_no_time_to_run_is_not_blamed() {
-    let mut bench = Bench::new("sleep 1000");
-    assert_eq!(bench.scripts.handle_timeout(at(30)), None);
-    // The next one was due at 60 s, and nobody was scheduled until now.
-    assert_eq!(bench.scripts.handle_timeout(at(91)), None);
-    assert_eq!((bench.reason(), bench.scripts.poll_timeout()), (None, Some(at(121))));
-    assert!(bench.scripts.handle_timeout(at(121)).is_some());
-}
-
-#[tokio::test]
-async fn one_that_ended_while_nobody_looked_is_not_taken_for_running() {
-    let mut bench = Bench::new("exit 0");
-    assert_eq!(bench.scripts.handle_timeout(at(30)), None);
-    // It has ended by now, but this program had no turn to notice.
-    assert_eq!(bench.scripts.handle_timeout(at(61)), None);
-    let ended = timeout(LONG, bench.scripts.next()).await.unwrap();
-    let Ended::Check(outcome) = ended else { panic!("{ended:?}") };
-    assert_eq!(bench.scripts.handle_check(at(61), outcome), None);
-    assert_eq!(bench.scripts.poll_timeout(), Some(at(61) + GRACE));
-    assert_eq!(bench.check(62).await, None);
+    for late in [Duration::from_millis(21), Duration::from_millis(500), Duration::from_secs(31)] {
+        let mut bench = Bench::new("sleep 1000");
+        assert_eq!(bench.scripts.handle_timeout(at(30)), None);
+        // The next one was due at 60 s, and nobody was scheduled until now.
+        let now = at(60) + late;
+        assert_eq!(bench.scripts.handle_timeout(now), None);
+        assert_eq!((bench.reason(), bench.scripts.poll_timeout()), (None, Some(now + INTERVAL)));
+        assert!(bench.scripts.handle_timeout(now + INTERVAL + late / 2).is_some(), "once");
+    }
 }
 
 #[tokio::test]

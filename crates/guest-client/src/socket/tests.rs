@@ -117,6 +117,12 @@ async fn the_file_is_for_the_group_is_taken_over_and_goes_with_the_socket() {
     assert_eq!(mode & 0o777, 0o660, "{mode:o}, whatever the umask");
     let error = Socket::open(&path).unwrap_err();
     assert!(matches!(error, SocketError::InUse(_)), "{error}");
+    // Nor does it wait for one who accepts nobody and has no place left.
+    let full = dir.path().join("full");
+    let busy = std::os::unix::net::UnixListener::bind(&full).unwrap();
+    nix::sys::socket::listen(&busy, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _waiting = std::os::unix::net::UnixStream::connect(&full).unwrap();
+    assert!(matches!(Socket::open(&full), Err(SocketError::InUse(_))));
     drop(socket);
     assert!(!path.exists());
     std::fs::write(&path, "").unwrap();
