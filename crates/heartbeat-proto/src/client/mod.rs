@@ -5,8 +5,8 @@
 //!                 v  |
 //!  Disabled --> Enabling -- init_ack of one of the last two --> Enabled --+
 //!   |    port     ^                                              |   ^    | challenge, action_notify:
-//!   |    opened   +--- no challenge for max(2 x interval, 5 s), --+   +----+ answered
-//!   |    ^             init_ack or action_notify of another session
+//!   |    opened   +--- no challenge for max(2 x interval, 5 s); --+   +----+ answered
+//!   |    ^             the host spoke of another session, and init_retry is over
 //!   +----+ port closed, from any state                  exit, from any state --> Left
 //! ```
 
@@ -44,6 +44,8 @@ pub struct Client {
     asked: [Option<u64>; 2],
     /// When the last of them is to be repeated.
     next_init: MonotonicTime,
+    /// The host spoke of another session: the next deadline is for an `init`.
+    doubted: bool,
     /// `init`s since the last acknowledgement.
     unacknowledged: u32,
     actions: Actions,
@@ -108,6 +110,7 @@ impl Client {
             state: State::Disabled,
             asked: [None; 2],
             next_init: MonotonicTime::START,
+            doubted: false,
             unacknowledged: 0,
             actions: Actions::default(),
             out: Outputs::default(),
@@ -131,7 +134,7 @@ impl Client {
             State::Enabling { .. } | State::Enabled { .. } => {
                 self.state = State::Disabled;
                 self.asked = [None; 2];
-                self.unacknowledged = 0;
+                (self.unacknowledged, self.doubted) = (0, false);
             }
         }
     }
@@ -163,6 +166,9 @@ impl Client {
         self.actions.handle_timeout(now, self.invocation(), &mut self.out);
         match self.state {
             State::Enabling { next_init } if next_init <= now => self.ask(now, random),
+            State::Enabled { deadline, .. } if deadline <= now && self.doubted => {
+                self.ask(now, random);
+            }
             State::Enabled { deadline, last_challenge, .. } if deadline <= now => {
                 let late = now.since(deadline);
                 if late > self.settings.interval() {
@@ -311,6 +317,7 @@ impl Client {
         // Zero is what a host says before the first `init`, and the C++ daemons print the number as a signed one.
         let invocation_id = u64::from(random >> 1).max(1);
         self.asked = [Some(invocation_id), self.asked[0]];
+        self.doubted = false;
         self.next_init = now + self.settings.init_retry;
         self.state = State::Enabling { next_init: self.next_init };
         self.out.note(Note::Asking { before: self.unacknowledged });
@@ -325,17 +332,19 @@ impl Client {
             self.doubt(now);
             return;
         }
-        self.unacknowledged = 0;
+        (self.unacknowledged, self.doubted) = (0, false);
         self.out.note(Note::Acknowledged);
         let deadline = now + self.settings.patience();
         self.state = State::Enabled { invocation_id, last_challenge: now, deadline, answered: 0 };
     }
 
     /// The host has another session than the guest, although both heartbeat in it: an `init` must have been damaged on its
-    /// way. Votes would get lost in such a session, so it starts over, but not more often than `init` is repeated.
+    /// way. Votes would get lost in such a session, so there will be another `init`, but not more often than it is repeated
+    /// anyway. Until then challenges are answered: they carry no session.
     fn doubt(&mut self, now: MonotonicTime) {
-        if let State::Enabled { .. } = self.state {
-            self.state = State::Enabling { next_init: now.max(self.next_init) };
+        if let State::Enabled { deadline, .. } = &mut self.state {
+            *deadline = (*deadline).min(now.max(self.next_init));
+            self.doubted = true;
         }
     }
 
@@ -348,7 +357,9 @@ impl Client {
             }
             State::Disabled | State::Enabling { .. } | State::Left => return,
         };
-        self.postpone(now);
+        if !self.doubted {
+            self.postpone(now);
+        }
         self.out.send(GuestMessage::ChallengeResponse(self.health.respond(challenge)));
         self.out.note(Note::Answered { first });
     }

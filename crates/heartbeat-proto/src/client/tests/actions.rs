@@ -164,9 +164,11 @@ fn one_of_another_session_is_ignored_and_the_guest_starts_over_once_in_a_while()
     guest.after(300);
     for other in [id + 1, 0] {
         assert_eq!(guest.hears(notify(other)), [note(Note::WrongInvocation)]);
-        assert_eq!(guest.client.state().as_str(), "enabling");
     }
     assert_eq!(guest.due_in(), Some(Duration::from_millis(700)), "the last init was 300 ms ago");
+    // Challenges are of no session, and put nothing off.
+    assert!(guest.challenged(4).is_some());
+    assert_eq!(guest.due_in(), Some(Duration::from_millis(700)));
     guest.after(5000);
     let newer = guest.ask();
     guest.hears(HostMessage::InitAck { invocation_id: newer });

@@ -45,6 +45,8 @@ pub(super) struct Driver {
     /// The numbers of the `init`s since the port was opened.
     inits: Vec<u64>,
     acknowledged: bool,
+    /// The host spoke of another one since: an `init` is to follow.
+    doubted: bool,
     /// The one of them that the host last spoke of.
     session: Option<u64>,
     /// The last challenge that was due an answer, or the acknowledgement.
@@ -69,6 +71,7 @@ impl Driver {
             port: Port::Closed,
             inits: Vec::new(),
             acknowledged: false,
+            doubted: false,
             session: None,
             heard: MonotonicTime::START,
             health: Health::Healthy,
@@ -111,7 +114,7 @@ impl Driver {
                 }
                 self.framer = LineFramer::default();
                 self.inits.clear();
-                self.acknowledged = false;
+                (self.acknowledged, self.doubted) = (false, false);
                 self.withdrawn();
                 self.client.handle_closed();
                 self.check(1);
@@ -125,7 +128,7 @@ impl Driver {
             }
             Step::Settings(new) => {
                 if self.client.settings().init(0) != new.init(0) {
-                    self.acknowledged = false;
+                    (self.acknowledged, self.doubted) = (false, false);
                 }
                 self.client.handle_settings(self.now, new);
                 self.check(0);
@@ -135,7 +138,7 @@ impl Driver {
                 if std::mem::replace(&mut self.port, Port::Left) == Port::Open {
                     self.wanted.push_back(Wanted::Exit);
                 }
-                self.acknowledged = false;
+                (self.acknowledged, self.doubted) = (false, false);
                 self.client.handle_exit("bye");
                 self.check(1);
             }

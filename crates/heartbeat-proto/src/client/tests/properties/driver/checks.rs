@@ -18,9 +18,9 @@ impl Driver {
             HostMessage::InitAck { invocation_id } => {
                 if asked(invocation_id) {
                     (self.acknowledged, self.heard) = (true, self.now);
-                    self.session = Some(invocation_id);
+                    (self.session, self.doubted) = (Some(invocation_id), false);
                 } else {
-                    self.acknowledged = false;
+                    self.doubted = self.acknowledged;
                 }
             }
             HostMessage::Challenge { heartbeat_challenge } => {
@@ -38,6 +38,7 @@ impl Driver {
                 if asked(invocation_id) {
                     if !self.acknowledged || self.session != Some(invocation_id) {
                         (self.acknowledged, self.heard) = (true, self.now);
+                        self.doubted = false;
                     }
                     self.session = Some(invocation_id);
                     let is_decide = |wanted: &Wanted| matches!(wanted, Wanted::Decide(..));
@@ -47,7 +48,7 @@ impl Driver {
                     let timeout = Duration::from_millis(timeout_ms);
                     self.wanted.push_back(Wanted::Decide(event_type, notification_type, timeout));
                 } else {
-                    self.acknowledged = false;
+                    self.doubted = self.acknowledged;
                 }
             }
             HostMessage::Nack { .. } => {}
@@ -119,7 +120,8 @@ impl Driver {
     fn check_message(&mut self, message: GuestMessage) {
         match message {
             GuestMessage::Init(init) => {
-                assert!(!self.acknowledged, "asks although it is acknowledged");
+                assert!(!self.acknowledged || self.doubted, "asks although it is acknowledged");
+                (self.acknowledged, self.doubted) = (false, false);
                 let id = init.invocation_id;
                 assert!((1..1 << 31).contains(&id), "{id}");
                 // Another one than the last, unless the dice fell the same; the smallest ones meet at 1.
