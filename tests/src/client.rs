@@ -162,7 +162,16 @@ impl Application {
     ///
     /// The connection is closed.
     pub async fn say(&mut self, message: &Value) -> Result<()> {
-        Ok(self.writer.write_all(format!("{message}\n").as_bytes()).await?)
+        self.say_text(&message.to_string()).await
+    }
+
+    /// Says one or more lines at once.
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed.
+    pub async fn say_text(&mut self, lines: &str) -> Result<()> {
+        Ok(self.writer.write_all(format!("{lines}\n").as_bytes()).await?)
     }
 
     /// Waits for the next thing it is told.

@@ -239,6 +239,12 @@ async fn what_an_application_gets_wrong_is_answered_and_harms_nobody() -> Result
         let error = answer["error"].as_str().unwrap_or_default();
         assert!(error.contains(wanted), "{message}: {answer}");
     }
+    // What is asked all at once is answered one by one.
+    let all = vec![json!({ "type": "status" }).to_string(); 50].join("\n");
+    application.say_text(&all).await?;
+    for _ in 0..50 {
+        assert_eq!(application.hear().await?["type"], "status");
+    }
     client.heartbeats(3).await?;
     assert!(host.told(id(1)).iter().all(|name| *name == "RUNNING"), "{:?}", host.told(id(1)));
     assert_eq!(host.metric("misses").await?, 0);
