@@ -112,6 +112,13 @@ async fn the_file_is_for_the_group_is_taken_over_and_goes_with_the_socket() {
     let path = dir.path().join("sock");
     // Left behind by one that was killed.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    // A script that another test starts at this moment holds it until its exec.
+    let refused = async {
+        while UnixStream::connect(&path).await.is_ok() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, refused).await.unwrap();
     let socket = Socket::open(&path).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660, "{mode:o}, whatever the umask");
