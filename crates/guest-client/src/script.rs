@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -30,6 +31,10 @@ const MAX_LINE: usize = 1024;
 
 /// How long is still read after the script's end: whoever holds on to its output does not hold up the answer.
 const LAST_READ: Duration = Duration::from_millis(100);
+
+/// How often, and after which pause, it is tried again to start a script that is being written.
+const BUSY_PAUSES: u32 = 10;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// What systemd tells this program, and not its scripts.
 const OURS: [&str; 6] = [
@@ -95,7 +100,7 @@ async fn try_run(
 ) -> io::Result<(ExitStatus, String)> {
     let mut command = Command::new(path);
     command.args(args);
-    // On a thread of its own: it returns when the kernel has read the beginning of the script.
+    // On a thread of its own: it may wait for the kernel to read the beginning of the script.
     let started = spawn_blocking(move || {
         let _permit = permit;
         spawn(command)
@@ -143,7 +148,17 @@ fn spawn(mut command: Command) -> io::Result<(io::PipeReader, Child)> {
     for variable in OURS {
         command.env_remove(variable);
     }
-    Ok((reader, command.spawn()?))
+    let mut patience = BUSY_PAUSES;
+    loop {
+        match command.spawn() {
+            // Somebody is writing it at this moment.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && patience > 0 => {
+                patience -= 1;
+                thread::sleep(BUSY_PAUSE);
+            }
+            started => return Ok((reader, started?)),
+        }
+    }
 }
 
 /// The first line that is not blank.

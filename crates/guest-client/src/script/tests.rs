@@ -72,6 +72,26 @@ async fn one_that_cannot_be_run_says_why() {
 }
 
 #[tokio::test]
+async fn one_that_is_being_written_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = script(&dir, "exit 0");
+    let writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let written = async {
+        tokio::time::sleep(BUSY_PAUSE).await;
+        drop(writer);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        outcome = outcome_of(&path) => assert_eq!(outcome, Outcome::Success),
+        () = written => {}
+    }
+}
+
+async fn outcome_of(path: &std::path::Path) -> Outcome {
+    timeout(LONG, run(&Start::default(), path, &[])).await.unwrap()
+}
+
+#[tokio::test]
 async fn what_it_leaves_running_does_not_hold_up_the_answer() {
     let answer = outcome("sleep 1000 & echo $!; exit 1").await;
     let Outcome::Failure(pid) = answer else { panic!("{answer:?}") };
