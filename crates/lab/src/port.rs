@@ -7,10 +7,10 @@
 //! A terminal in raw mode is a character device that two programs can talk through. What only a virtio port does, above
 //! all that it hangs up while no host is there, is for real virtual machines to show. Dropping a [`Port`] removes both.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use heartbeat_proto::InstanceId;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{OpenptyResult, openpty};
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use crate::guest::socket_name;
@@ -48,8 +48,8 @@ struct Shared {
 /// The machine's end is kept open here too: without anybody there, a terminal hangs up for good.
 #[derive(Debug)]
 struct Terminal {
-    host: File,
-    _machine: OwnedFd,
+    host: PtyMaster,
+    _machine: File,
 }
 
 impl Port {
@@ -107,16 +107,22 @@ impl Port {
     ///
     /// The machine refuses it.
     pub fn plug(&self) -> Result<()> {
-        let OpenptyResult { master, slave } = openpty(None, None)?;
+        // Close-on-exec from the beginning: a program that is started meanwhile must not hold the host's end, or unplugging
+        // it would change nothing.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let master = posix_openpt(flags)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let path = ptsname_r(&master)?;
+        let slave = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits())
+            .open(&path)?;
         let mut raw = tcgetattr(&slave)?;
         cfmakeraw(&mut raw);
         tcsetattr(&slave, SetArg::TCSANOW, &raw)?;
-        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        // A program that is started meanwhile must not hold the host's end, or unplugging it would change nothing.
-        fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        fcntl(&slave, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        let path = fs::read_link(format!("/proc/self/fd/{}", slave.as_raw_fd()))?;
-        *self.shared.terminal() = Some(Terminal { host: master.into(), _machine: slave });
+        *self.shared.terminal() = Some(Terminal { host: master, _machine: slave });
         symlink(path, &self.device).context("cannot name the device")
     }
 }
@@ -233,8 +239,6 @@ impl Drop for Bridge {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
-
     use super::*;
 
     /// Reads so many bytes, however they come.
