@@ -3,8 +3,8 @@
 //!
 //! The supervisor names its socket in `NOTIFY_SOCKET`; without it nothing is sent, which is not an
 //! error. A message that cannot be sent is logged and otherwise forgotten: the supervisor will
-//! notice, and the daemon goes on. The variables stay in the environment; the daemons start no
-//! children that could inherit them.
+//! notice, and the daemon goes on. The variables stay in the environment; whoever starts children
+//! takes them away from those.
 
 use std::env;
 use std::io::{self, ErrorKind};

@@ -79,7 +79,7 @@ fn verdict(vote_result: VoteResult, log_msg: &str) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use heartbeat_proto::MonotonicTime;
     use heartbeat_proto::client::{Client, Output, Settings};
     use heartbeat_proto::guest::{EventType, HostMessage};
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     /// An action as the state machine gives it.
-    fn action(notification_type: NotificationType) -> Action {
+    pub(crate) fn action(notification_type: NotificationType) -> Action {
         let (now, event_type) = (MonotonicTime::START, EventType::Stop);
         let mut client = Client::new(Settings::default());
         client.handle_opened(now);

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -57,8 +57,8 @@ pub(crate) enum Outcome {
     NotRun(String),
 }
 
-/// The one start of a script that may be under way. It takes as long as the file system that the script is on, and one that
-/// hangs must not have the next one wait with it.
+/// The one start of a script that may be under way. It takes as long as the file system that the script is on: while one hangs,
+/// the next waits, within its own time, and there is no third thread that hangs with them.
 #[derive(Debug, Clone)]
 pub(crate) struct Start(Arc<Semaphore>);
 
@@ -70,10 +70,7 @@ impl Default for Start {
 
 /// Runs a script to its end.
 pub(crate) async fn run(start: &Start, path: &Path, args: &[&str]) -> Outcome {
-    let Ok(permit) = Arc::clone(&start.0).try_acquire_owned() else {
-        return Outcome::Failure("the script before it is still being started".to_owned());
-    };
-    match try_run(permit, path, args).await {
+    match try_run(start, path, args).await {
         Ok((status, _)) if status.success() => Outcome::Success,
         Ok((status, line)) if line.is_empty() => Outcome::Failure(ended(status)),
         Ok((_, line)) => Outcome::Failure(line),
@@ -93,11 +90,8 @@ fn ended(status: ExitStatus) -> String {
     }
 }
 
-async fn try_run(
-    permit: OwnedSemaphorePermit,
-    path: &Path,
-    args: &[&str],
-) -> io::Result<(ExitStatus, String)> {
+async fn try_run(start: &Start, path: &Path, args: &[&str]) -> io::Result<(ExitStatus, String)> {
+    let permit = Arc::clone(&start.0).acquire_owned().await.map_err(io::Error::other)?;
     let mut command = Command::new(path);
     command.args(args);
     // On a thread of its own: it may wait for the kernel to read the beginning of the script.
@@ -187,7 +181,7 @@ impl FirstLine {
     }
 }
 
-/// A script and all that it started, killed when this is dropped.
+/// A script's process group: what it started and did not move to another one. Killed when this is dropped.
 #[derive(Debug)]
 struct Group(Option<Pid>);
 

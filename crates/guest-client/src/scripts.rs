@@ -95,6 +95,7 @@ impl Scripts {
         }
         if health != self.health || interval != self.interval {
             stop(&mut self.checking);
+            self.put_off = false;
             if health != self.health {
                 (self.trouble, self.impossible) = (None, None);
             }

@@ -1,10 +1,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use heartbeat_proto::guest::NotificationType;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
+use crate::ballot::tests::action;
 
 /// Only what goes wrong takes that long.
 const LONG: Duration = Duration::from_secs(60);
@@ -121,4 +123,19 @@ async fn another_script_begins_anew_and_the_same_one_goes_on() {
     assert_eq!((bench.scripts.poll_timeout(), bench.reason().is_some()), (Some(at(45)), true));
     bench.scripts.configure(at(40), None, INTERVAL, None);
     assert_eq!((bench.scripts.poll_timeout(), bench.reason()), (None, None));
+}
+
+#[tokio::test]
+async fn an_event_that_follows_another_at_once_is_put_to_the_script_all_the_same() {
+    let mut bench = Bench::new("exit 0");
+    bench.scripts.configure(at(0), None, INTERVAL, Some(bench.path()));
+    let action = action(NotificationType::Revocable);
+    for _ in 0..3 {
+        assert!(bench.scripts.ask(&action));
+        // The first of them may be in the middle of its start.
+        tokio::task::yield_now().await;
+    }
+    let ended = timeout(LONG, bench.scripts.next()).await.unwrap();
+    let Ended::Event(id, outcome) = ended else { panic!("{ended:?}") };
+    assert_eq!((id, outcome), (action.id, Outcome::Success));
 }
