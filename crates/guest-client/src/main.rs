@@ -1,39 +1,7 @@
-//! guestClient: the program inside a virtual machine that answers the host's heartbeat, tells it how the machine is, and
-//! votes on what is about to be done to it.
-//!
-//! This file only assembles: see ARCHITECTURE.md for what is where.
-
-mod applications;
-mod ballot;
-mod cli;
-mod clock;
-mod condition;
-mod config;
-mod device;
-mod journal;
-mod program;
-mod script;
-mod scripts;
-mod socket;
-mod status;
-mod unsent;
+//! The binary guestClient; all of it is in the library.
 
 use std::process::ExitCode;
 
-use cli::Cli;
-use program::Program;
-
-/// The program's name: in its log and its messages.
-const NAME: &str = "guestClient";
-
 fn main() -> ExitCode {
-    daemon_kit::program::main(
-        NAME,
-        |cli: &Cli| &cli.process,
-        config::load,
-        async |cli, config, log| {
-            Program::start(cli, config, log)?.run().await;
-            Ok(())
-        },
-    )
+    guest_client::main()
 }

@@ -1,41 +1,7 @@
-//! guestServer: heartbeats the virtual machines of a compute host through their channels and
-//! reports to the controller.
-//!
-//! This file only assembles: see ARCHITECTURE.md for what is where.
-
-mod channel;
-mod channel_name;
-mod cli;
-mod clock;
-mod config;
-mod controller;
-mod daemon;
-mod instances;
-mod journal;
-mod metrics;
-mod seat;
-mod status;
-mod watch;
+//! The binary guestServer; all of it is in the library.
 
 use std::process::ExitCode;
 
-use cli::Cli;
-use daemon::Daemon;
-use daemon_kit::program;
-
-/// The daemon's name: of its files, in its log and its messages.
-const NAME: &str = "guestServer";
-
 fn main() -> ExitCode {
-    program::main(
-        NAME,
-        |cli: &Cli| &cli.common.process,
-        config::load,
-        async |cli, config, log| {
-            if let Some(daemon) = Daemon::start(cli, config, log).await? {
-                daemon.run().await;
-            }
-            Ok(())
-        },
-    )
+    guest_server::main()
 }

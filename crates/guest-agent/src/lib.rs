@@ -1,0 +1,50 @@
+//! guestAgent: takes commands from the orchestrator, commands the guestServers, and reports
+//! failures, changes of state and votes.
+//!
+//! The program as a library, so that its manual page is made from its command line; nothing else uses it. See
+//! ARCHITECTURE.md for what is where.
+
+mod cli;
+mod config;
+mod daemon;
+mod fleet;
+mod floating;
+mod http;
+mod inventory;
+mod journal;
+mod maintenance;
+mod metrics;
+mod status;
+mod vim;
+
+use std::process::ExitCode;
+
+use daemon_kit::program;
+
+use cli::Cli;
+use daemon::Daemon;
+
+/// The daemon's name: of its files, in its log and its messages.
+const NAME: &str = "guestAgent";
+
+/// Runs the program: from its command line to its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    program::main(
+        NAME,
+        |cli: &Cli| &cli.common.process,
+        config::load,
+        async |cli, config, log| {
+            if let Some(daemon) = Daemon::start(cli, config, log).await? {
+                daemon.run().await;
+            }
+            Ok(())
+        },
+    )
+}
+
+/// The command line, for the manual page and the shells' completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
