@@ -8,7 +8,7 @@ use clap::Parser;
 use tracing::{info, warn};
 
 use crate::options::{Asked, ProcessOptions, parse};
-use crate::{Failure, LogHandle, LogLevel, describe, logging};
+use crate::{Failure, LogFormat, LogHandle, LogLevel, describe, logging};
 
 /// A configuration that was read and checked, and what its reader should be told.
 #[derive(Debug)]
@@ -25,11 +25,13 @@ pub struct Checked<C> {
 
 /// Runs a daemon: reads its command line, checks its configuration, sets up its log and its runtime, and runs it.
 ///
-/// `process` finds the options of every program, `check` reads and checks the configuration, `run` runs until the end. With
+/// `process` finds the options of every program, `ask` does what the command line asks of a daemon that runs already, if it
+/// does, `check` reads and checks the configuration, `run` runs until the end. With
 /// `--check-config` the configuration is printed instead, what is odd in it as comments.
 pub fn main<C, F>(
     name: &str,
     process: impl Fn(&C) -> &ProcessOptions,
+    ask: impl Fn(&C) -> Option<Result<(), Failure>>,
     check: impl Fn(&C) -> Result<Checked<F>, Failure>,
     run: impl AsyncFnOnce(C, F, LogHandle) -> Result<(), Failure>,
 ) -> ExitCode
@@ -38,26 +40,14 @@ where
     F: Display,
 {
     let outcome = match parse::<C>(std::env::args_os()) {
-        Ok(Asked::Daemon(cli)) if process(&cli).check_config => {
-            check(&cli).and_then(|checked| print(&checked))
-        }
-        Ok(Asked::Daemon(cli)) => {
-            let format = process(&cli).log_format;
-            check(&cli).and_then(|checked| {
-                let log = logging::init(format, checked.log_level)
-                    .map_err(|error| Failure::environment(describe(&error)))?;
-                for warning in checked.warnings {
-                    warn!("{warning}");
-                }
-                for notice in checked.notices {
-                    info!("{notice}");
-                }
-                let outcome = block_on(run(cli, checked.config, log.clone()));
-                // Before anything is said of the failure: the log tells how it came to it.
-                log.flush();
-                outcome
-            })
-        }
+        Ok(Asked::Daemon(cli)) => match ask(&cli) {
+            Some(outcome) => outcome,
+            None if process(&cli).check_config => check(&cli).and_then(|checked| print(&checked)),
+            None => {
+                let format = process(&cli).log_format;
+                check(&cli).and_then(|checked| serve(format, cli, checked, run))
+            }
+        },
         Ok(Asked::Print(text)) => write(&text),
         Err(failure) => Err(failure),
     };
@@ -65,6 +55,26 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(name),
     }
+}
+
+fn serve<C, F>(
+    format: LogFormat,
+    cli: C,
+    checked: Checked<F>,
+    run: impl AsyncFnOnce(C, F, LogHandle) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let log = logging::init(format, checked.log_level)
+        .map_err(|error| Failure::environment(describe(&error)))?;
+    for warning in checked.warnings {
+        warn!("{warning}");
+    }
+    for notice in checked.notices {
+        info!("{notice}");
+    }
+    let outcome = block_on(run(cli, checked.config, log.clone()));
+    // Before anything is said of the failure: the log tells how it came to it.
+    log.flush();
+    outcome
 }
 
 /// Sockets whose events are taken in at once. With fewer than there are guests, after a stall the

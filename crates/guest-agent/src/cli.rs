@@ -4,16 +4,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
-use daemon_kit::Options;
 use daemon_kit::options::{host_name, ip_address};
+use daemon_kit::{Options, Query};
+use heartbeat_proto::InstanceId;
 
 use crate::vim::VimAddress;
 
 /// Takes instance commands from the orchestrator, commands the guestServers, and reports failures,
 /// changes of state and votes.
 #[derive(Debug, Parser)]
-#[command(name = "guestAgent", version, max_term_width = 100)]
+#[command(
+    name = "guestAgent",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Cli {
+    /// To ask the running daemon instead of being one.
+    #[command(subcommand)]
+    pub(crate) query: Option<Query<InstanceId>>,
+
     #[command(flatten)]
     pub(crate) common: Options,
 

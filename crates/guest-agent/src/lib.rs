@@ -19,7 +19,7 @@ mod vim;
 
 use std::process::ExitCode;
 
-use daemon_kit::program;
+use daemon_kit::{program, query};
 
 use cli::Cli;
 use daemon::Daemon;
@@ -33,6 +33,7 @@ pub fn main() -> ExitCode {
     program::main(
         NAME,
         |cli: &Cli| &cli.common.process,
+        |cli| cli.query.as_ref().map(|query| query::run(NAME, query, status::VIEW)),
         config::load,
         async |cli, config, log| {
             if let Some(daemon) = Daemon::start(cli, config, log).await? {

@@ -33,6 +33,7 @@ pub fn main() -> ExitCode {
     daemon_kit::program::main(
         NAME,
         |cli: &Cli| &cli.process,
+        |_| None,
         config::load,
         async |cli, config, log| {
             Program::start(cli, config, log)?.run().await;

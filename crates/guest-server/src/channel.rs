@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::clock::Clock;
+use crate::history::Cause;
 use crate::journal::Journal;
 use crate::seat::{ChannelOrder, Order, Seat};
 use connect::Refused;
@@ -155,6 +156,7 @@ impl Channel {
 
     fn closed(&mut self, now: MonotonicTime, why: &str) {
         self.common.journal.closed(self.instance, self.session.name(), why);
+        self.seat.caused_by(Cause::Closed);
         self.link = None;
         self.session.handle_closed(now);
     }
@@ -170,8 +172,7 @@ impl Channel {
                 Some(Ok(())) | None => break,
             }
         }
-        let session = &self.session;
-        self.seat.publish(session.info(), session.state(), session.name(), session.misses());
+        self.seat.publish(now, &self.session);
         Ok(())
     }
 
@@ -190,6 +191,7 @@ impl Channel {
             }
             Output::Report(report) => self.tell(Update::Report(self.instance, report)).await?,
             Output::Note(note) => {
+                self.seat.note(now, &note);
                 self.common.journal.note(self.instance, self.session.name(), &note);
             }
             Output::Forget => {
@@ -211,6 +213,7 @@ impl Channel {
                 self.refusals = 0;
                 self.link = Some(Link::new(stream, inode, now));
                 journal.connected(self.instance, self.session.name());
+                self.seat.caused_by(Cause::Connected);
                 self.session.handle_connected(now);
             }
             Err(Refused { error, why, .. }) => {

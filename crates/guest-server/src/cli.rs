@@ -3,14 +3,24 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use daemon_kit::Options;
 use daemon_kit::options::host_name;
+use daemon_kit::{Options, Query};
+use heartbeat_proto::InstanceId;
 
 /// Heartbeats the virtual machines of this host through their channels and reports to the
 /// controller.
 #[derive(Debug, Parser)]
-#[command(name = "guestServer", version, max_term_width = 100)]
+#[command(
+    name = "guestServer",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Cli {
+    /// To ask the running daemon instead of being one.
+    #[command(subcommand)]
+    pub(crate) query: Option<Query<InstanceId>>,
+
     #[command(flatten)]
     pub(crate) common: Options,
 

@@ -6,11 +6,14 @@
 //! share its thread, so a loop that turns is a daemon that works: that is what the watchdog's ping
 //! and the health file say.
 
+mod requests;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use daemon_kit::{ControlRequest, Failure, Happened, LogHandle, Service, describe};
+use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe};
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::{AgentCommand, ServerEvent};
 use heartbeat_proto::guest::NotificationType;
@@ -26,7 +29,6 @@ use crate::config::{self, Config};
 use crate::controller::{Controller, Incoming, Occurred, Rejected};
 use crate::instances::{Instances, Refused};
 use crate::journal::Journal;
-use crate::status::{Controlled, Status};
 use crate::watch::{Sighting, Watcher};
 
 /// How long the first scan may hold up the start: a supervisor gives up on one that takes a second.
@@ -48,6 +50,7 @@ pub(crate) struct Daemon {
     log: LogHandle,
     common: Arc<Common>,
     instances: Instances,
+    mutes: Mutes<InstanceId>,
     controller: Controller,
     query: Query,
     updates: mpsc::Receiver<Update>,
@@ -95,6 +98,7 @@ impl Daemon {
         });
         let mut daemon = Self {
             instances: Instances::new(common.clone(), config.reloadable.settings),
+            mutes: Mutes::default(),
             controller,
             query: Query::default(),
             updates,
@@ -139,6 +143,7 @@ impl Daemon {
     pub(crate) async fn run(mut self) {
         loop {
             let more_to_tell = !self.query.waiting.is_empty();
+            let mute_ends = self.mutes.poll_timeout();
             tokio::select! {
                 happened = self.service.next() => match happened {
                     Happened::Stop => break,
@@ -155,6 +160,7 @@ impl Daemon {
                 Some(update) = self.updates.recv() => self.handle_update(update).await,
                 Some(sighting) = self.sightings.recv() => self.instances.handle_sighting(sighting),
                 () = tokio::task::yield_now(), if more_to_tell => self.answer_query().await,
+                () = until(mute_ends) => self.end_mutes(),
             }
         }
         self.stop().await;
@@ -285,6 +291,9 @@ impl Daemon {
     async fn handle_update(&mut self, update: Update) {
         match update {
             Update::Report(instance, report) => {
+                if self.is_withheld(instance, &report) {
+                    return;
+                }
                 let event = match report {
                     Report::Running(info) => ServerEvent::Running(instance, info),
                     Report::Stopped(info) => ServerEvent::Stopped(instance, info),
@@ -298,6 +307,21 @@ impl Daemon {
                 self.instances.handle_forgotten(instance, generation);
             }
         }
+    }
+
+    /// A fault of an instance that an operator has muted is not reported.
+    fn is_withheld(&self, instance: InstanceId, report: &Report) -> bool {
+        let fault = match report {
+            Report::Loss => "LOSS",
+            Report::IllHealth(_) => "ILLHEALTH",
+            Report::Running(_) | Report::Stopped(_) | Report::Vote(_) => return false,
+        };
+        let mute = self.mutes.get(Instant::now(), instance);
+        if let Some(mute) = mute {
+            let name = self.instances.name(instance).unwrap_or_default();
+            self.common.journal.withheld(instance, &name, fault, &mute.reason);
+        }
+        mute.is_some()
     }
 
     async fn answer_query(&mut self) {
@@ -315,24 +339,13 @@ impl Daemon {
     async fn tell(&mut self, event: &ServerEvent) {
         self.controller.send(event, &self.common.journal).await;
     }
+}
 
-    fn handle_request(&self, request: ControlRequest) {
-        match request.command() {
-            "status" => {
-                let controlled = Controlled {
-                    address: self.controller.local_addr().ok(),
-                    peer: self.controller.peer(),
-                    commanded: self.controller.is_commanded(),
-                };
-                let metrics = &self.common.journal.metrics;
-                let status = Status::of(&self.config, &controlled, &self.instances, metrics);
-                match serde_json::to_vec(&status) {
-                    Ok(document) => request.answer(document),
-                    Err(error) => request.refuse(&error.to_string()),
-                }
-            }
-            _ => request.refuse("unknown request: expected status"),
-        }
+/// Waits for a moment; for ever, if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -260,9 +260,19 @@ impl Instances {
         self.entries.get(&instance).map(|entry| entry.seat.info())
     }
 
+    /// What the guest of an instance calls itself, if the instance is known.
+    pub(crate) fn name(&self, instance: InstanceId) -> Option<String> {
+        self.entries.get(&instance).map(|entry| entry.seat.name())
+    }
+
     /// What is known of every instance, and whether the controller named it.
-    pub(crate) fn known(&self) -> impl Iterator<Item = (InstanceId, bool, Known)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (InstanceId, bool, Known)> {
         self.entries.iter().map(|(id, entry)| (*id, entry.provisioned, entry.seat.known()))
+    }
+
+    /// The same of one of them.
+    pub(crate) fn get(&self, instance: InstanceId) -> Option<(bool, Known)> {
+        self.entries.get(&instance).map(|entry| (entry.provisioned, entry.seat.known()))
     }
 
     fn gone(&mut self, instance: InstanceId) {
@@ -286,13 +296,7 @@ impl Instances {
         let generation = self.generations;
         let switches = Reporting { host: self.host_reporting, instance: reporting };
         let session = Session::new(self.settings, switches, provisioned);
-        let known = Known {
-            info: session.info(),
-            state: session.state(),
-            name: String::new(),
-            misses: session.misses(),
-        };
-        let seat = Arc::new(Seat::new(known));
+        let seat = Arc::new(Seat::new(self.common.clock.now(), &session));
         self.common.journal.added(instance, provisioned);
         let channel =
             Channel::new(instance, generation, self.common.clone(), seat.clone(), session);

@@ -20,6 +20,8 @@ struct Limits {
     changes: RateLimit,
     /// Guests that fail.
     losses: RateLimit,
+    /// What operators mute.
+    mutes: RateLimit,
     /// Votes and notifications.
     votes: RateLimit,
     /// What guests get wrong.
@@ -52,6 +54,7 @@ impl Default for Journal {
             limits: Mutex::new(Limits {
                 changes: RateLimit::new(1000, Duration::from_millis(50)),
                 losses: RateLimit::new(2000, Duration::from_millis(20)),
+                mutes: RateLimit::new(100, Duration::from_secs(1)),
                 votes: RateLimit::new(200, Duration::from_millis(100)),
                 complaints: RateLimit::new(20, Duration::from_secs(1)),
                 floods: RateLimit::new(20, Duration::from_secs(1)),
@@ -147,6 +150,23 @@ impl Journal {
         line!(self, datagrams, warn, %instance, command, why, "command thrown away");
     }
 
+    /// An operator muted an instance.
+    pub(crate) fn muted(&self, instance: InstanceId, name: &str, time: Duration, reason: &str) {
+        let secs = time.as_secs();
+        line!(self, mutes, warn, %instance, name, secs, reason, "muted: no fault is reported");
+    }
+
+    /// A mute is over.
+    pub(crate) fn unmuted(&self, instance: InstanceId, name: &str, why: &str) {
+        line!(self, mutes, info, %instance, name, why, "no longer muted");
+    }
+
+    /// A fault is not reported, for its instance is muted.
+    pub(crate) fn withheld(&self, instance: InstanceId, name: &str, fault: &str, reason: &str) {
+        self.metrics.faults_muted.increment();
+        line!(self, losses, warn, %instance, name, fault, reason, "not reported, for it is muted");
+    }
+
     /// What a session saw.
     pub(crate) fn note(&self, instance: InstanceId, name: &str, note: &Note) {
         let metrics = &self.metrics;
@@ -193,9 +213,11 @@ impl Journal {
                 metrics.misses.increment();
                 line!(self, losses, warn, %instance, name, misses, threshold, "heartbeat missed");
             }
-            Note::Failed { heartbeating } => {
+            Note::Failed { heartbeating, unanswered } => {
                 metrics.losses.increment();
-                line!(self, losses, warn, %instance, name, heartbeating, "heartbeat lost");
+                line!(
+                    self, losses, warn, %instance, name, heartbeating, unanswered, "heartbeat lost"
+                );
             }
             Note::Silent => line!(
                 self, losses, info, %instance, name,

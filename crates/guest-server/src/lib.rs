@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod controller;
 mod daemon;
+mod history;
 mod instances;
 mod journal;
 mod metrics;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 use cli::Cli;
 use daemon::Daemon;
-use daemon_kit::program;
+use daemon_kit::{program, query};
 
 /// The daemon's name: of its files, in its log and its messages.
 const NAME: &str = "guestServer";
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     program::main(
         NAME,
         |cli: &Cli| &cli.common.process,
+        |cli| cli.query.as_ref().map(|query| query::run(NAME, query, status::VIEW)),
         config::load,
         async |cli, config, log| {
             if let Some(daemon) = Daemon::start(cli, config, log).await? {

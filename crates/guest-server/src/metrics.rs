@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     pub(crate) misses: Counter,
     /// Guests that fell silent while faults are reported.
     pub(crate) losses: Counter,
+    /// Faults not reported because an operator muted the instance.
+    pub(crate) faults_muted: Counter,
     /// Answers that say that the guest is not well.
     pub(crate) unhealthy_responses: Counter,
     /// `init` acknowledged.

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::mem::discriminant;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use heartbeat_proto::MonotonicTime;
 use heartbeat_proto::control::InstanceInfo;
 use heartbeat_proto::guest::{EventType, NotificationType};
-use heartbeat_proto::session::{Reporting, Settings, State};
+use heartbeat_proto::session::{Note, Reporting, Session, Settings, State};
 use tokio::sync::Notify;
 
+use crate::history::{Cause, Condition, History};
 use crate::watch::Inode;
 
 /// Orders that wait for one guest's task. When it is full, an action is refused, and of every
@@ -50,6 +52,15 @@ pub(crate) struct Known {
     pub(crate) state: State,
     pub(crate) name: String,
     pub(crate) misses: u32,
+    pub(crate) history: History,
+}
+
+impl Known {
+    fn of(now: MonotonicTime, session: &Session) -> Self {
+        let (info, state) = (session.info(), session.state());
+        let history = History::new(now, state, info);
+        Self { info, state, name: session.name().to_owned(), misses: session.misses(), history }
+    }
 }
 
 /// The place where the two meet. Neither holds a lock while it waits.
@@ -65,8 +76,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Seat {
-    pub(crate) fn new(known: Known) -> Self {
-        Self { orders: Mutex::default(), wake: Notify::new(), known: Mutex::new(known) }
+    /// A seat for the guest of this session, which is new.
+    pub(crate) fn new(now: MonotonicTime, session: &Session) -> Self {
+        let known = Mutex::new(Known::of(now, session));
+        Self { orders: Mutex::default(), wake: Notify::new(), known }
     }
 
     /// Leaves an order for the task; `false` if it was refused.
@@ -104,34 +117,48 @@ impl Seat {
         lock(&self.known).clone()
     }
 
+    /// What the guest calls itself.
+    pub(crate) fn name(&self) -> String {
+        lock(&self.known).name.clone()
+    }
+
     /// Reads one thing that is known.
     pub(crate) fn info(&self) -> InstanceInfo {
         lock(&self.known).info
     }
 
     /// Writes down what is known.
-    pub(crate) fn publish(&self, info: InstanceInfo, state: State, name: &str, misses: u32) {
+    pub(crate) fn publish(&self, now: MonotonicTime, session: &Session) {
+        let (info, state, name) = (session.info(), session.state(), session.name());
         let mut known = lock(&self.known);
         known.info = info;
         known.state = state;
-        known.misses = misses;
+        known.misses = session.misses();
         if known.name != name {
             name.clone_into(&mut known.name);
         }
+        known.history.observe(now, Condition::of(state, info.heartbeating));
+    }
+
+    /// Writes down what the session saw.
+    pub(crate) fn note(&self, now: MonotonicTime, note: &Note) {
+        lock(&self.known).history.note(now, note);
+    }
+
+    /// Writes down what happened to the connection.
+    pub(crate) fn caused_by(&self, cause: Cause) {
+        lock(&self.known).history.caused_by(cause);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use heartbeat_proto::session::Session;
-
     use super::*;
 
     fn seat() -> Seat {
         let reporting = Reporting { host: true, instance: false };
         let session = Session::new(Settings::default(), reporting, false);
-        let (info, state) = (session.info(), session.state());
-        Seat::new(Known { info, state, name: String::new(), misses: 0 })
+        Seat::new(MonotonicTime::START, &session)
     }
 
     #[tokio::test]

@@ -1,45 +1,99 @@
-//! The status, as the control socket gives it: one JSON document.
+//! The status, as the control socket gives it: one JSON document. The same types read it again to show it.
+
+mod show;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use heartbeat_proto::InstanceId;
-use serde::Serialize;
+use daemon_kit::query::clock_time;
+use daemon_kit::{MuteStatus, Mutes};
+use heartbeat_proto::{InstanceId, MonotonicTime};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::Config;
+use crate::history::{Condition, Fault, FaultKind, Transition};
 use crate::instances::Instances;
-use crate::metrics::Metrics;
+use crate::seat::Known;
+
+pub(crate) use show::VIEW;
 
 /// Everything an operator can ask.
-#[derive(Serialize)]
-pub(crate) struct Status<'a> {
-    daemon: &'static str,
-    version: &'static str,
-    pid: u32,
-    hostname: &'a str,
-    address: Option<SocketAddr>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) daemon: String,
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    /// Seconds since the start.
+    pub(crate) up_secs: f64,
+    pub(crate) hostname: String,
+    pub(crate) address: Option<SocketAddr>,
     /// Where events go.
-    controller: Option<SocketAddr>,
+    pub(crate) controller: Option<SocketAddr>,
     /// Whether the controller has sent a command.
-    commanded: bool,
+    pub(crate) commanded: bool,
     /// Whether faults of this host are reported.
-    host_reporting: bool,
-    channel_dir: &'a std::path::Path,
-    failure_threshold: u32,
-    pulse_period_ms: u128,
-    instances: Vec<Instance>,
-    metrics: &'a Metrics,
+    pub(crate) host_reporting: bool,
+    pub(crate) channel_dir: PathBuf,
+    pub(crate) failure_threshold: u32,
+    pub(crate) pulse_period_ms: u64,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) metrics: Value,
 }
 
-#[derive(Serialize)]
-struct Instance {
-    uuid: InstanceId,
-    name: String,
-    state: &'static str,
-    heartbeating: bool,
-    reporting: bool,
-    provisioned: bool,
-    misses: u32,
-    repair_action: &'static str,
+/// What is known of one instance.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Instance {
+    pub(crate) uuid: InstanceId,
+    /// What the guest calls itself; empty before its first `init`.
+    pub(crate) name: String,
+    /// The state of its session, as docs/protocol.md names it.
+    pub(crate) state: String,
+    /// The same for people: it does not change with every challenge.
+    pub(crate) condition: String,
+    /// Seconds since the condition changed.
+    pub(crate) since_secs: f64,
+    pub(crate) heartbeating: bool,
+    pub(crate) reporting: bool,
+    pub(crate) provisioned: bool,
+    pub(crate) misses: u32,
+    pub(crate) repair_action: String,
+    /// Seconds since the last right answer.
+    pub(crate) last_answer_secs: Option<f64>,
+    /// From that challenge to that answer.
+    pub(crate) round_trip_secs: Option<f64>,
+    pub(crate) last_fault: Option<LastFault>,
+    pub(crate) muted: Option<MuteStatus>,
+}
+
+/// The last time that something was wrong with a guest.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LastFault {
+    /// `lost`, `silent` (lost while its faults were not reported) or `unhealthy`.
+    pub(crate) kind: String,
+    pub(crate) time: String,
+    pub(crate) secs_ago: f64,
+    pub(crate) why: String,
+}
+
+/// One instance with what happened to it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Detail {
+    #[serde(flatten)]
+    pub(crate) instance: Instance,
+    pub(crate) host_reporting: bool,
+    /// The last 32 changes of condition, the oldest first.
+    pub(crate) transitions: Vec<Changed>,
+}
+
+/// One change of condition.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Changed {
+    pub(crate) time: String,
+    pub(crate) secs_ago: f64,
+    pub(crate) condition: String,
+    pub(crate) cause: String,
 }
 
 /// The controller's side of the status.
@@ -49,42 +103,99 @@ pub(crate) struct Controlled {
     pub(crate) commanded: bool,
 }
 
-impl<'a> Status<'a> {
-    pub(crate) fn of(
-        config: &'a Config,
-        controlled: &Controlled,
-        instances: &Instances,
-        metrics: &'a Metrics,
-    ) -> Self {
-        let mut shown: Vec<Instance> = instances
-            .known()
-            .map(|(uuid, provisioned, known)| Instance {
-                uuid,
-                name: known.name,
-                state: known.state.as_str(),
-                heartbeating: known.info.heartbeating,
-                reporting: known.info.reporting,
-                provisioned,
-                misses: known.misses,
-                repair_action: known.info.repair_action.as_str(),
-            })
+/// What a status is made of.
+pub(crate) struct Sources<'a> {
+    pub(crate) now: MonotonicTime,
+    pub(crate) config: &'a Config,
+    pub(crate) instances: &'a Instances,
+    pub(crate) mutes: &'a Mutes<InstanceId>,
+}
+
+impl Sources<'_> {
+    /// The whole status.
+    pub(crate) fn status(&self, controlled: &Controlled, metrics: Value) -> Status {
+        let mut instances: Vec<Instance> = self
+            .instances
+            .all()
+            .map(|(uuid, provisioned, known)| self.instance(uuid, provisioned, &known))
             .collect();
-        shown.sort_unstable_by_key(|instance| instance.uuid);
-        let settings = config.reloadable.settings;
-        Self {
-            daemon: crate::NAME,
-            version: env!("CARGO_PKG_VERSION"),
+        instances.sort_unstable_by_key(|instance| instance.uuid);
+        let settings = self.config.reloadable.settings;
+        Status {
+            daemon: crate::NAME.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            hostname: &config.hostname,
+            up_secs: self.now.since_start().as_secs_f64(),
+            hostname: self.config.hostname.clone(),
             address: controlled.address,
             controller: controlled.peer,
             commanded: controlled.commanded,
-            host_reporting: instances.host_reporting(),
-            channel_dir: &config.channel_dir,
+            host_reporting: self.instances.host_reporting(),
+            channel_dir: self.config.channel_dir.clone(),
             failure_threshold: settings.failure_threshold,
-            pulse_period_ms: settings.pulse_floor.as_millis(),
-            instances: shown,
+            pulse_period_ms: u64::try_from(settings.pulse_floor.as_millis()).unwrap_or(u64::MAX),
+            instances,
             metrics,
         }
     }
+
+    /// One instance in detail, if it is known.
+    pub(crate) fn detail(&self, uuid: InstanceId) -> Option<Detail> {
+        let (provisioned, known) = self.instances.get(uuid)?;
+        let changed = |transition: &Transition| {
+            let ago = self.now.since(transition.at);
+            Changed {
+                time: clock_time(ago),
+                secs_ago: ago.as_secs_f64(),
+                condition: transition.condition.as_str().to_owned(),
+                cause: transition.cause.as_str().to_owned(),
+            }
+        };
+        Some(Detail {
+            instance: self.instance(uuid, provisioned, &known),
+            host_reporting: self.instances.host_reporting(),
+            transitions: known.history.transitions.iter().map(changed).collect(),
+        })
+    }
+
+    fn instance(&self, uuid: InstanceId, provisioned: bool, known: &Known) -> Instance {
+        let Known { info, state, name, misses, history } = known;
+        let ago = |at: MonotonicTime| self.now.since(at).as_secs_f64();
+        Instance {
+            uuid,
+            name: name.clone(),
+            state: state.as_str().to_owned(),
+            condition: Condition::of(*state, info.heartbeating).as_str().to_owned(),
+            since_secs: history.transitions.last().map_or(0.0, |last| ago(last.at)),
+            heartbeating: info.heartbeating,
+            reporting: info.reporting,
+            provisioned,
+            misses: *misses,
+            repair_action: info.repair_action.as_str().to_owned(),
+            last_answer_secs: history.answered.map(ago),
+            round_trip_secs: history.answered.map(|_| history.round_trip.as_secs_f64()),
+            last_fault: history.fault.as_ref().map(|fault| last_fault(self.now, fault)),
+            muted: self.mutes.status(Instant::now(), uuid),
+        }
+    }
+}
+
+fn last_fault(now: MonotonicTime, fault: &Fault) -> LastFault {
+    let ago: Duration = now.since(fault.at);
+    let (kind, why) = match &fault.kind {
+        FaultKind::Lost { unanswered } => {
+            ("lost", format!("{unanswered} challenges in a row not answered"))
+        }
+        FaultKind::Silent => (
+            "silent",
+            "challenge not answered; not reported, for reporting was disabled".to_owned(),
+        ),
+        FaultKind::Unhealthy { action, reason } if reason.is_empty() => {
+            ("unhealthy", format!("guest asks for {action}"))
+        }
+        FaultKind::Unhealthy { action, reason } => {
+            ("unhealthy", format!("guest asks for {action}: {}", &**reason))
+        }
+    };
+    LastFault { kind: kind.to_owned(), time: clock_time(ago), secs_ago: ago.as_secs_f64(), why }
 }

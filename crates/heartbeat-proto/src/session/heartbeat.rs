@@ -204,7 +204,10 @@ impl Heartbeat {
             out.note(Note::Missed { misses: self.misses, threshold });
             self.challenge(context.now, context, out);
         } else {
-            out.note(Note::Failed { heartbeating: self.heartbeating });
+            out.note(Note::Failed {
+                heartbeating: self.heartbeating,
+                unanswered: self.misses.saturating_add(1),
+            });
             self.stop(context.reporting, out);
             out.report(Report::Loss);
         }

@@ -103,6 +103,8 @@ pub enum Note {
     Failed {
         /// Whether it had been heartbeating.
         heartbeating: bool,
+        /// How many challenges in a row it left unanswered.
+        unanswered: u32,
     },
     /// The guest fell silent while its faults are not reported.
     Silent,

@@ -156,7 +156,10 @@ fn beyond_the_threshold_it_is_stopped_and_then_loss() {
         expected.extend([(failed, "STOPPED"), (failed, "LOSS")]);
         let expected: Vec<_> = expected.into_iter().map(|(at, w)| (at, w.to_owned())).collect();
         assert_eq!(bench.timeline(100 * T), expected, "threshold {threshold}");
-        assert_eq!(bench.notes().last(), Some(&&Note::Failed { heartbeating: true }));
+        assert_eq!(
+            bench.notes().last(),
+            Some(&&Note::Failed { heartbeating: true, unanswered: 2 })
+        );
         assert!(!bench.reported()[0].heartbeating);
         assert_eq!((bench.session.state(), bench.session.misses()), (State::WaitingInit, 0));
     }

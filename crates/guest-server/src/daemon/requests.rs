@@ -1,0 +1,104 @@
+//! What an operator asks through the control socket, and the mutes that come in that way.
+
+use std::time::Instant;
+
+use daemon_kit::mutes::instance_of;
+use daemon_kit::{ControlRequest, MuteOrder};
+use heartbeat_proto::InstanceId;
+use serde::Serialize;
+use serde_json::json;
+
+use super::Daemon;
+use crate::status::{Controlled, Sources};
+
+impl Daemon {
+    pub(super) fn handle_request(&mut self, request: ControlRequest) {
+        match request.command() {
+            "status" => {
+                let controlled = Controlled {
+                    address: self.controller.local_addr().ok(),
+                    peer: self.controller.peer(),
+                    commanded: self.controller.is_commanded(),
+                };
+                let metrics = serde_json::to_value(&self.common.journal.metrics);
+                answer(request, self.sources().status(&controlled, metrics.unwrap_or_default()));
+            }
+            "instance" => match instance_of::<InstanceId>(&request.command) {
+                Ok(instance) => match self.sources().detail(instance) {
+                    Some(detail) => answer(request, detail),
+                    None => request.refuse(&no_such(instance)),
+                },
+                Err(why) => request.refuse(&why),
+            },
+            "mute" => {
+                let outcome = self.mute(&request);
+                settle(request, outcome);
+            }
+            "unmute" => {
+                let outcome = self.unmute(&request);
+                settle(request, outcome);
+            }
+            _ => request
+                .refuse("unknown request: expected status, instance, metrics, mute or unmute"),
+        }
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            now: self.common.clock.now(),
+            config: &self.config,
+            instances: &self.instances,
+            mutes: &self.mutes,
+        }
+    }
+
+    fn mute(&mut self, request: &ControlRequest) -> Result<(), String> {
+        let order = MuteOrder::<InstanceId>::read(&request.command)?;
+        let instance = order.instance;
+        let name = self.instances.name(instance).ok_or_else(|| no_such(instance))?;
+        let MuteOrder { time, reason, .. } = order.clone();
+        self.mutes.insert(Instant::now(), order).map_err(|error| error.to_string())?;
+        self.common.journal.muted(instance, &name, time, &reason);
+        Ok(())
+    }
+
+    fn unmute(&mut self, request: &ControlRequest) -> Result<(), String> {
+        let instance = instance_of::<InstanceId>(&request.command)?;
+        if !self.mutes.remove(instance) {
+            return Err(format!("instance {instance} is not muted"));
+        }
+        self.unmuted(instance, "unmuted");
+        Ok(())
+    }
+
+    /// The time of some mutes is over.
+    pub(super) fn end_mutes(&mut self) {
+        while let Some(instance) = self.mutes.poll_ended(Instant::now()) {
+            self.unmuted(instance, "time is over");
+        }
+    }
+
+    fn unmuted(&self, instance: InstanceId, why: &str) {
+        let name = self.instances.name(instance).unwrap_or_default();
+        self.common.journal.unmuted(instance, &name, why);
+    }
+}
+
+fn no_such(instance: InstanceId) -> String {
+    format!("no instance {instance} on this host: `status` shows those that there are")
+}
+
+/// Writes the document in another thread: of ten thousand guests it is several megabytes.
+fn answer(request: ControlRequest, document: impl Serialize + Send + 'static) {
+    tokio::task::spawn_blocking(move || match serde_json::to_vec(&document) {
+        Ok(document) => request.answer(document),
+        Err(error) => request.refuse(&error.to_string()),
+    });
+}
+
+fn settle(request: ControlRequest, outcome: Result<(), String>) {
+    match outcome {
+        Ok(()) => request.answer(json!({ "done": true }).to_string().into_bytes()),
+        Err(why) => request.refuse(&why),
+    }
+}
