@@ -5,13 +5,15 @@
 //! their commands into a bounded queue and wait for the answer. All share one thread, so a loop that
 //! turns is a daemon that works.
 
+mod requests;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon_kit::{ControlRequest, Failure, Happened, LogHandle, Service, describe};
-use heartbeat_proto::MonotonicTime;
+use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe};
 use heartbeat_proto::vim::InstanceEvent;
+use heartbeat_proto::{InstanceId, MonotonicTime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -21,11 +23,11 @@ use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::fleet::{Fleet, Rejected};
 use crate::floating;
+use crate::history::Histories;
 use crate::http;
 use crate::inventory::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT, Inventory, Output};
 use crate::journal::Journal;
 use crate::maintenance::Maintenance;
-use crate::status::{Status, Waiting};
 use crate::vim::{Dispatcher, Done, Job, Pushed, Report, Transmitter, VimAnswer};
 
 /// How often the maintenance system is asked for the hosts until it tells of the first one.
@@ -41,6 +43,8 @@ pub(crate) struct Daemon {
     service: Service,
     start: Instant,
     inventory: Inventory,
+    histories: Histories,
+    mutes: Mutes<InstanceId>,
     journal: Journal,
     fleet: Fleet,
     maintenance: Maintenance,
@@ -52,6 +56,10 @@ pub(crate) struct Daemon {
     done: mpsc::Receiver<Done>,
     /// Why the VIM could not be told the last time; none since it could.
     vim_failure: Option<String>,
+    /// When the VIM last took an event or answered a question.
+    vim_heard: Option<MonotonicTime>,
+    /// When the maintenance system last told of a host.
+    maintenance_heard: Option<MonotonicTime>,
     audit: Interval,
     ready: Interval,
     floating: mpsc::Receiver<IpAddr>,
@@ -65,6 +73,7 @@ enum Turn {
     Audit,
     Ready,
     Floating(IpAddr),
+    MuteEnds,
     /// Something was handled in place, or it is time for the next request to the VIM.
     Nothing,
 }
@@ -98,6 +107,8 @@ impl Daemon {
         let daemon = Self {
             start: Instant::now(),
             inventory: Inventory::default(),
+            histories: Histories::default(),
+            mutes: Mutes::default(),
             journal: Journal::default(),
             fleet,
             maintenance,
@@ -108,6 +119,8 @@ impl Daemon {
             jobs,
             done,
             vim_failure: None,
+            vim_heard: None,
+            maintenance_heard: None,
             audit: every(AUDIT_PERIOD / AUDIT_STEPS, FIRST_AUDIT),
             ready: every(READY_PERIOD, Duration::ZERO),
             floating: floating::look_up(config.floating_ip),
@@ -143,7 +156,7 @@ impl Daemon {
                 Turn::Machine(Happened::Stop) => break,
                 Turn::Machine(Happened::Reload) => self.reload(),
                 Turn::Machine(Happened::Health) => self.write_health(),
-                Turn::Machine(Happened::Request(request)) => self.answer(request),
+                Turn::Machine(Happened::Request(request)) => self.handle_request(request),
                 Turn::Request(request) => {
                     let now = self.now();
                     request.answer_with(|command| self.inventory.handle_command(now, command));
@@ -154,6 +167,7 @@ impl Daemon {
                     let now = self.now();
                     self.inventory.request_hosts(now);
                 }
+                Turn::MuteEnds => self.end_mutes(),
                 Turn::Floating(ip) => self.fleet.adopt_floating(ip),
                 Turn::Nothing => {}
             }
@@ -180,6 +194,9 @@ impl Daemon {
     /// Waits for the next thing. A datagram is handled in place, for it lies in its socket's room.
     async fn turn(&mut self) -> Turn {
         let hosts_known = self.inventory.host_count() > 0;
+        let start = self.start;
+        let now = move || MonotonicTime::after_start(start.elapsed());
+        let mute_ends = self.mutes.poll_timeout().map(Instant::from_std);
         let retry = self.dispatcher.poll_timeout().map(|at| self.start + at.since_start());
         tokio::select! {
             happened = self.service.next() => Turn::Machine(happened),
@@ -187,7 +204,7 @@ impl Daemon {
             received = self.fleet.receive() => {
                 self.journal.metrics.datagrams_received.increment();
                 match received.event() {
-                    Ok(hosted) => self.inventory.handle_event(received.from, &hosted),
+                    Ok(hosted) => self.inventory.handle_event(now(), received.from, &hosted),
                     Err(rejected) => rejected_datagram(&mut self.journal, received.from, &rejected),
                 }
                 Turn::Nothing
@@ -195,6 +212,7 @@ impl Daemon {
             received = self.maintenance.receive() => {
                 match received.command() {
                     Ok(command) => {
+                        self.maintenance_heard = Some(now());
                         self.journal.metrics.maintenance_commands.increment();
                         self.inventory.handle_maintenance(&command);
                     }
@@ -205,11 +223,9 @@ impl Daemon {
             Some(done) = self.done.recv() => Turn::Done(done),
             _ = self.audit.tick(), if hosts_known => Turn::Audit,
             _ = self.ready.tick(), if !hosts_known => Turn::Ready,
+            () = until(mute_ends) => Turn::MuteEnds,
             Some(ip) = self.floating.recv() => Turn::Floating(ip),
-            () = async { match retry {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            } } => Turn::Nothing,
+            () = until(retry) => Turn::Nothing,
         }
     }
 
@@ -240,7 +256,10 @@ impl Daemon {
                     }
                 }
                 Output::ReadyForMaintenance => self.maintenance.announce(),
-                Output::Note(note) => self.journal.note(&note),
+                Output::Note(note) => {
+                    self.histories.note(now, &note);
+                    self.journal.note(&note);
+                }
             }
         }
     }
@@ -315,6 +334,7 @@ impl Daemon {
     }
 
     fn vim_is_there(&mut self) {
+        self.vim_heard = Some(self.now());
         if self.vim_failure.take().is_some() {
             info!(waiting = self.dispatcher.event_count(), "the VIM can be told again");
         }
@@ -342,43 +362,6 @@ impl Daemon {
         }
         self.service.reloaded(STATUS);
     }
-
-    fn answer(&self, request: ControlRequest) {
-        match request.command() {
-            "status" => match serde_json::to_vec(&self.status()) {
-                Ok(document) => request.answer(document),
-                Err(error) => request.refuse(&error.to_string()),
-            },
-            _ => request.refuse("unknown request: expected status"),
-        }
-    }
-
-    fn status(&self) -> Status<'_> {
-        let mut hosts: Vec<_> = self.inventory.hosts().collect();
-        hosts.sort_unstable_by(|a, b| a.hostname.cmp(&b.hostname));
-        let mut instances: Vec<_> = self.inventory.instances().collect();
-        instances.sort_unstable_by_key(|instance| instance.uuid);
-        Status {
-            daemon: NAME,
-            version: env!("CARGO_PKG_VERSION"),
-            pid: std::process::id(),
-            hostname: &self.config.hostname,
-            address: self.fleet.local_addr().ok(),
-            http: self.http,
-            maintenance: self.maintenance.local_addr().ok(),
-            vim: self.config.vim.to_string(),
-            outbox: Waiting {
-                events: self.dispatcher.event_count(),
-                oldest_secs: self.dispatcher.oldest_event(self.now()).map(|age| age.as_secs_f64()),
-                questions: self.dispatcher.question_count(),
-                last_failure: self.vim_failure.as_deref(),
-            },
-            hosts,
-            instances,
-            metrics: &self.journal.metrics,
-            http_counts: &self.counts,
-        }
-    }
 }
 
 fn rejected_datagram(journal: &mut Journal, from: SocketAddr, rejected: &Rejected) {
@@ -395,6 +378,14 @@ fn cannot_bind(what: &str, address: SocketAddr, options: &str, error: &std::io::
         "cannot bind {what} {address} ({options}): {error}: \
          expected an address of this host and a port that is free"
     ))
+}
+
+/// Waits for a moment; for ever, if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ticks after `first` and then every `period`, without catching up.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use daemon_kit::{RateLimit, limited};
+use heartbeat_proto::InstanceId;
 use tracing::warn;
 
 use crate::inventory::{Found, Note};
@@ -27,6 +28,7 @@ pub(crate) struct Journal {
     complaints: RateLimit,
     unsent: RateLimit,
     vim: RateLimit,
+    mutes: RateLimit,
     strangers: HashMap<IpAddr, Instant>,
 }
 
@@ -39,6 +41,7 @@ impl Default for Journal {
             complaints: RateLimit::new(20, Duration::from_secs(1)),
             unsent: RateLimit::new(20, Duration::from_secs(1)),
             vim: RateLimit::new(100, Duration::from_millis(200)),
+            mutes: RateLimit::new(100, Duration::from_secs(1)),
             strangers: HashMap::new(),
         }
     }
@@ -60,6 +63,19 @@ impl Journal {
     /// An event could not be told to the VIM.
     pub(crate) fn vim(&mut self, what: &str, why: &str) {
         limited!(self.vim.allow(Instant::now()), warn, what, why, "the VIM");
+    }
+
+    /// An operator muted an instance.
+    pub(crate) fn muted(&mut self, instance: InstanceId, time: Duration, reason: &str) {
+        let (now, secs) = (Instant::now(), time.as_secs());
+        limited!(
+            self.mutes.allow(now), warn, %instance, secs, reason, "muted: no fault is reported"
+        );
+    }
+
+    /// A mute is over.
+    pub(crate) fn unmuted(&mut self, instance: InstanceId, why: &str) {
+        limited!(self.mutes.allow(Instant::now()), info, %instance, why, "no longer muted");
     }
 
     fn stranger(&mut self, from: SocketAddr, hostname: &str) {
@@ -132,11 +148,11 @@ impl Journal {
                 self.metrics.alarms.increment();
                 limited!(self.alarms.allow(now), warn, %instance, state, "instance failed");
             }
-            Note::AlarmWithheld { instance, state } => {
+            Note::AlarmWithheld { instance, state, why } => {
                 self.metrics.alarms_withheld.increment();
                 limited!(
-                    self.alarms.allow(now), info, %instance, state,
-                    "instance failed; not told to the VIM, for its reporting is off"
+                    self.alarms.allow(now), info, %instance, state, why = why.text(),
+                    "instance failed; not told to the VIM"
                 );
             }
             Note::Vote { instance, event, response } => {

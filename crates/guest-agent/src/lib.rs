@@ -9,6 +9,7 @@ mod config;
 mod daemon;
 mod fleet;
 mod floating;
+mod history;
 mod http;
 mod inventory;
 mod journal;

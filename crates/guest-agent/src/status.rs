@@ -1,38 +1,47 @@
-//! The status, as the control socket gives it: one JSON document.
+//! The status, as the control socket gives it: one JSON document. The same types read it again to show it.
 
-use std::net::SocketAddr;
+mod show;
 
+use std::net::{IpAddr, SocketAddr};
+
+use daemon_kit::MuteStatus;
 use heartbeat_proto::{HostId, InstanceId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::http::Counts;
-use crate::metrics::Metrics;
+pub(crate) use show::VIEW;
 
 /// Everything an operator can ask.
-#[derive(Serialize)]
-pub(crate) struct Status<'a> {
-    pub(crate) daemon: &'static str,
-    pub(crate) version: &'static str,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) daemon: String,
+    pub(crate) version: String,
     pub(crate) pid: u32,
-    pub(crate) hostname: &'a str,
+    /// Seconds since the start.
+    pub(crate) up_secs: f64,
+    pub(crate) hostname: String,
     /// Where guestServers speak to.
     pub(crate) address: Option<SocketAddr>,
     /// Where the VIM's commands arrive.
     pub(crate) http: SocketAddr,
     /// Where the maintenance system speaks to.
     pub(crate) maintenance: Option<SocketAddr>,
+    /// Seconds since it last told of a host.
+    pub(crate) maintenance_heard_secs: Option<f64>,
     pub(crate) vim: String,
-    pub(crate) outbox: Waiting<'a>,
+    /// Seconds since it last took an event or answered a question.
+    pub(crate) vim_heard_secs: Option<f64>,
+    pub(crate) outbox: Waiting,
     pub(crate) hosts: Vec<HostStatus>,
     pub(crate) instances: Vec<InstanceStatus>,
-    pub(crate) metrics: &'a Metrics,
+    pub(crate) metrics: Value,
     #[serde(rename = "http_requests")]
-    pub(crate) http_counts: &'a Counts,
+    pub(crate) http_counts: Value,
 }
 
 /// What waits for the VIM.
-#[derive(Serialize)]
-pub(crate) struct Waiting<'a> {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Waiting {
     /// Events that the VIM does not have yet.
     pub(crate) events: usize,
     /// Seconds since the oldest of them came.
@@ -40,28 +49,62 @@ pub(crate) struct Waiting<'a> {
     /// Questions that it has not answered yet.
     pub(crate) questions: usize,
     /// Why the last attempt failed; none since one succeeded.
-    pub(crate) last_failure: Option<&'a str>,
+    pub(crate) last_failure: Option<String>,
 }
 
 /// One host.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HostStatus {
     pub(crate) uuid: HostId,
     pub(crate) hostname: Box<str>,
-    pub(crate) ip: std::net::IpAddr,
+    pub(crate) ip: IpAddr,
     pub(crate) reporting: bool,
     /// Whether the VIM has said its state and its instances.
     pub(crate) known_to_vim: bool,
+    /// Seconds since its guestServer last said something.
+    pub(crate) heard_secs: Option<f64>,
     pub(crate) instances: usize,
+    /// How many of them are heartbeating.
+    pub(crate) heartbeating: usize,
 }
 
 /// One instance.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InstanceStatus {
     pub(crate) uuid: InstanceId,
     pub(crate) hostname: Box<str>,
     pub(crate) reporting: bool,
     pub(crate) heartbeating: bool,
-    pub(crate) repair_action: &'static str,
+    pub(crate) repair_action: String,
     pub(crate) last_action: Option<String>,
+    /// What else is known of it, filled in by the main loop.
+    #[serde(flatten)]
+    pub(crate) past: Past,
+}
+
+/// What happened to an instance.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Past {
+    /// Seconds since it is heartbeating, or not.
+    pub(crate) since_secs: Option<f64>,
+    pub(crate) last_fault: Option<Happening>,
+    pub(crate) muted: Option<MuteStatus>,
+}
+
+/// Something that happened to an instance.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Happening {
+    pub(crate) time: String,
+    pub(crate) secs_ago: f64,
+    pub(crate) what: String,
+}
+
+/// One instance with what happened to it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Detail {
+    #[serde(flatten)]
+    pub(crate) instance: InstanceStatus,
+    pub(crate) host_reporting: bool,
+    /// The last 32 changes, the oldest first.
+    pub(crate) transitions: Vec<Happening>,
 }

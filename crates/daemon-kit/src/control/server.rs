@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -41,6 +42,23 @@ impl ControlRequest {
     /// no error.
     pub fn answer(self, document: Vec<u8>) {
         let _ = self.reply.send(document);
+    }
+
+    /// Answers with this document, written in a thread of its own: of ten thousand guests it is several megabytes, and the
+    /// main loop has other things to do. Call it inside the runtime.
+    pub fn answer_with(self, document: impl Serialize + Send + 'static) {
+        tokio::task::spawn_blocking(move || match serde_json::to_vec(&document) {
+            Ok(document) => self.answer(document),
+            Err(error) => self.refuse(&error.to_string()),
+        });
+    }
+
+    /// Answers `{"done": true}`, or says why it was not done.
+    pub fn settle(self, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => self.answer(json!({ "done": true }).to_string().into_bytes()),
+            Err(why) => self.refuse(&why),
+        }
     }
 
     /// Answers `{"error": "<reason>"}`.

@@ -119,7 +119,7 @@ fn inventory() -> Inventory {
     };
     let event = ServerEvent::Running(instance, info);
     let running = Hosted { hostname: "compute-0".into(), event };
-    inventory.handle_event(([10, 0, 0, 1], 2411).into(), &running);
+    inventory.handle_event(MonotonicTime::START, ([10, 0, 0, 1], 2411).into(), &running);
     inventory
 }
 

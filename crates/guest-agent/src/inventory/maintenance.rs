@@ -89,6 +89,7 @@ impl Inventory {
                 state_known: false,
                 instances_known: false,
                 instances: std::collections::HashSet::new(),
+                heard_at: None,
                 other_address: None,
                 reminders: 0,
             },

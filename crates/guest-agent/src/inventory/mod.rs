@@ -24,9 +24,9 @@ use heartbeat_proto::{HostId, InstanceId, MonotonicTime, TokenBucket};
 
 pub(crate) use audit::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT};
 pub(crate) use commands::{Command, Outcome, Refusal};
-pub(crate) use output::{Found, Note, Output, Question, Revision, Topic};
+pub(crate) use output::{Found, Note, Output, Question, Revision, Topic, Withheld};
 
-use crate::status::{HostStatus, InstanceStatus};
+use crate::status::{HostStatus, InstanceStatus, Past};
 use output::Outputs;
 
 /// How often the maintenance system is asked for the hosts at most.
@@ -56,6 +56,8 @@ struct Host {
     state_known: bool,
     instances_known: bool,
     instances: HashSet<InstanceId>,
+    /// When its guestServer last said something.
+    heard_at: Option<MonotonicTime>,
     /// An address of its own that it was seen to send from, other than `ip`.
     other_address: Option<IpAddr>,
     /// In how many audits its guestServer is still told the reporting again.
@@ -139,6 +141,8 @@ pub(crate) struct Inventory {
     deleted_lost_at: Revision,
     /// Hosts whose instances the VIM has not listed yet.
     unlisted: HashSet<HostId>,
+    /// Instances whose failures the VIM is not told of, because an operator said so.
+    muted: HashSet<InstanceId>,
     ready: TokenBucket,
     audit: audit::Round,
     out: Outputs,
@@ -161,27 +165,55 @@ impl Inventory {
     }
 
     /// Every host, for the status.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = HostStatus> {
-        self.hosts.iter().map(|(id, host)| HostStatus {
+    pub(crate) fn hosts(&self, now: MonotonicTime) -> impl Iterator<Item = HostStatus> {
+        self.hosts.iter().map(move |(id, host)| HostStatus {
             uuid: *id,
             hostname: host.name.clone(),
             ip: host.ip,
             reporting: host.reporting,
             known_to_vim: host.state_known && host.instances_known,
+            heard_secs: host.heard_at.map(|at| now.since(at).as_secs_f64()),
             instances: host.instances.len(),
+            heartbeating: host.instances.iter().filter(|id| self.is_heartbeating(**id)).count(),
         })
     }
 
     /// Every instance, for the status.
     pub(crate) fn instances(&self) -> impl Iterator<Item = InstanceStatus> {
-        self.instances.iter().map(|(id, instance)| InstanceStatus {
-            uuid: *id,
+        self.instances.iter().map(|(id, instance)| self.shown(*id, instance))
+    }
+
+    /// The same of one of them, and whether faults of its host are reported.
+    pub(crate) fn instance(&self, instance: InstanceId) -> Option<(InstanceStatus, bool)> {
+        let known = self.instances.get(&instance)?;
+        let host = self.hosts.get(&known.host).is_some_and(|host| host.reporting);
+        Some((self.shown(instance, known), host))
+    }
+
+    fn shown(&self, uuid: InstanceId, instance: &Instance) -> InstanceStatus {
+        InstanceStatus {
+            uuid,
             hostname: self.host_name(instance.host),
             reporting: instance.reporting,
             heartbeating: instance.heartbeating,
-            repair_action: instance.repair_action.as_str(),
+            repair_action: instance.repair_action.as_str().to_owned(),
             last_action: instance.last_action.as_ref().map(ToString::to_string),
-        })
+            past: Past::default(),
+        }
+    }
+
+    fn is_heartbeating(&self, instance: InstanceId) -> bool {
+        self.instances.get(&instance).is_some_and(|known| known.heartbeating)
+    }
+
+    /// The VIM is not told of this instance's failures until it is unmuted.
+    pub(crate) fn mute(&mut self, instance: InstanceId) {
+        self.muted.insert(instance);
+    }
+
+    /// It is told of them again.
+    pub(crate) fn unmute(&mut self, instance: InstanceId) {
+        self.muted.remove(&instance);
     }
 
     /// Asks the maintenance system for the hosts, at most once a second.
@@ -241,11 +273,18 @@ impl Inventory {
             AlarmState::Failed => "failed",
             AlarmState::Unhealthy => "unhealthy",
         };
-        if host && known.reporting {
+        let withheld = if !host || !known.reporting {
+            Some(Withheld::Reporting)
+        } else if self.muted.contains(&instance) {
+            Some(Withheld::Muted)
+        } else {
+            None
+        };
+        if let Some(why) = withheld {
+            self.out.note(Note::AlarmWithheld { instance, state: word, why });
+        } else {
             self.out.note(Note::Alarm { instance, state: word });
             self.tell(instance, EventKind::Alarm { state, repair_action });
-        } else {
-            self.out.note(Note::AlarmWithheld { instance, state: word });
         }
     }
 

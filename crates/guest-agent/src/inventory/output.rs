@@ -77,8 +77,8 @@ pub(crate) enum Note {
     Heartbeating { instance: InstanceId, heartbeating: bool, by: Found },
     /// The VIM is told of a failure.
     Alarm { instance: InstanceId, state: &'static str },
-    /// A failure is not told to the VIM, for its reporting is off.
-    AlarmWithheld { instance: InstanceId, state: &'static str },
+    /// A failure is not told to the VIM.
+    AlarmWithheld { instance: InstanceId, state: &'static str, why: Withheld },
     /// A vote or notification is over.
     Vote { instance: InstanceId, event: Box<str>, response: &'static str },
     /// A guestServer has started.
@@ -95,6 +95,24 @@ pub(crate) enum Note {
     OtherAddress { from: IpAddr, host: Box<str> },
     /// What the VIM answered makes no sense.
     AnswerRefused { host: Box<str>, why: &'static str },
+}
+
+/// Why the VIM is not told of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    /// Its reporting is off, at one level or both.
+    Reporting,
+    /// An operator has muted the instance.
+    Muted,
+}
+
+impl Withheld {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Reporting => "its reporting is off",
+            Self::Muted => "it is muted",
+        }
+    }
 }
 
 /// How it was found that an instance's heartbeat started or stopped.

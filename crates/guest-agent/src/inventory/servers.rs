@@ -4,19 +4,27 @@ use std::net::SocketAddr;
 
 use heartbeat_proto::control::{AgentCommand, Hosted, InstanceInfo, ServerEvent, VoteNotify};
 use heartbeat_proto::vim::{AlarmState, EventKind, GuestResponse};
-use heartbeat_proto::{HostId, InstanceId};
+use heartbeat_proto::{HostId, InstanceId, MonotonicTime};
 
 use super::output::{Found, Note};
 use super::{Inventory, Times};
 
 impl Inventory {
     /// An event came in from this address.
-    pub(crate) fn handle_event(&mut self, from: SocketAddr, hosted: &Hosted<'_>) {
+    pub(crate) fn handle_event(
+        &mut self,
+        now: MonotonicTime,
+        from: SocketAddr,
+        hosted: &Hosted<'_>,
+    ) {
         let Some(host) = self.sender(from, &hosted.hostname) else {
             let hostname = hosted.hostname.chars().take(64).collect();
             self.out.note(Note::UnknownSender { from, hostname });
             return;
         };
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.heard_at = Some(now);
+        }
         match &hosted.event {
             ServerEvent::MonitorReady => {
                 let name = self.host_name(host);

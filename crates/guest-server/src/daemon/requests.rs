@@ -5,8 +5,6 @@ use std::time::Instant;
 use daemon_kit::mutes::instance_of;
 use daemon_kit::{ControlRequest, MuteOrder};
 use heartbeat_proto::InstanceId;
-use serde::Serialize;
-use serde_json::json;
 
 use super::Daemon;
 use crate::status::{Controlled, Sources};
@@ -21,22 +19,23 @@ impl Daemon {
                     commanded: self.controller.is_commanded(),
                 };
                 let metrics = serde_json::to_value(&self.common.journal.metrics);
-                answer(request, self.sources().status(&controlled, metrics.unwrap_or_default()));
+                let status = self.sources().status(&controlled, metrics.unwrap_or_default());
+                request.answer_with(status);
             }
             "instance" => match instance_of::<InstanceId>(&request.command) {
                 Ok(instance) => match self.sources().detail(instance) {
-                    Some(detail) => answer(request, detail),
+                    Some(detail) => request.answer_with(detail),
                     None => request.refuse(&no_such(instance)),
                 },
                 Err(why) => request.refuse(&why),
             },
             "mute" => {
                 let outcome = self.mute(&request);
-                settle(request, outcome);
+                request.settle(outcome);
             }
             "unmute" => {
                 let outcome = self.unmute(&request);
-                settle(request, outcome);
+                request.settle(outcome);
             }
             _ => request
                 .refuse("unknown request: expected status, instance, metrics, mute or unmute"),
@@ -86,19 +85,4 @@ impl Daemon {
 
 fn no_such(instance: InstanceId) -> String {
     format!("no instance {instance} on this host: `status` shows those that there are")
-}
-
-/// Writes the document in another thread: of ten thousand guests it is several megabytes.
-fn answer(request: ControlRequest, document: impl Serialize + Send + 'static) {
-    tokio::task::spawn_blocking(move || match serde_json::to_vec(&document) {
-        Ok(document) => request.answer(document),
-        Err(error) => request.refuse(&error.to_string()),
-    });
-}
-
-fn settle(request: ControlRequest, outcome: Result<(), String>) {
-    match outcome {
-        Ok(()) => request.answer(json!({ "done": true }).to_string().into_bytes()),
-        Err(why) => request.refuse(&why),
-    }
 }

@@ -223,7 +223,7 @@ impl Bench {
 
     pub(super) fn datagram(&mut self, from: IpAddr, hostname: &str, event: ServerEvent) {
         let hosted = Hosted { hostname: hostname.into(), event };
-        self.inventory.handle_event(SocketAddr::new(from, 2411), &hosted);
+        self.inventory.handle_event(self.now, SocketAddr::new(from, 2411), &hosted);
         self.drain();
     }
 

@@ -4,7 +4,7 @@ use heartbeat_proto::control::{InstanceInfo, ServerEvent};
 use heartbeat_proto::guest::CorrectiveAction::{self, Log, Reboot, Stop};
 
 use super::harness::{Bench, NOTHING, info, instance_id, ip, name};
-use crate::inventory::{Note, Output};
+use crate::inventory::{Note, Output, Withheld};
 
 fn state(on: bool) -> &'static str {
     if on { "enabled" } else { "disabled" }
@@ -41,7 +41,11 @@ fn loss_and_illhealth_are_alarms_only_while_reporting_is_enabled_at_both_levels(
                     assert_eq!(bench.notes(), [&note]);
                 } else {
                     assert_eq!(bench.words(), NOTHING);
-                    let note = Note::AlarmWithheld { instance: instance_id, state: word };
+                    let note = Note::AlarmWithheld {
+                        instance: instance_id,
+                        state: word,
+                        why: Withheld::Reporting,
+                    };
                     assert_eq!(bench.notes(), [&note]);
                 }
             }

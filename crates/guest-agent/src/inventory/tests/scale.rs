@@ -6,7 +6,7 @@ use heartbeat_proto::control::{
     AgentCommand, Host as Told, Hosted, MaintenanceCommand, ServerEvent,
 };
 use heartbeat_proto::vim::EventKind;
-use heartbeat_proto::{HostId, InstanceId};
+use heartbeat_proto::{HostId, InstanceId, MonotonicTime};
 
 use super::harness::info;
 use crate::inventory::{AUDIT_STEPS, Inventory, Output, Question, Topic};
@@ -109,7 +109,11 @@ fn answer_queries(inventory: &mut Inventory, counts: &mut Counts) {
         let from = SocketAddr::new(address(host).into(), 2411);
         for number in 0..EACH {
             let event = ServerEvent::Instance(instance(host, number), info());
-            inventory.handle_event(from, &Hosted { hostname: hostname(host).into(), event });
+            inventory.handle_event(
+                MonotonicTime::START,
+                from,
+                &Hosted { hostname: hostname(host).into(), event },
+            );
         }
         drain(inventory, counts);
     }

@@ -1,0 +1,136 @@
+//! What an operator asks through the control socket, and the mutes that come in that way.
+
+use std::time::Instant;
+
+use daemon_kit::mutes::instance_of;
+use daemon_kit::query::clock_time;
+use daemon_kit::{ControlRequest, MuteOrder};
+use heartbeat_proto::{InstanceId, MonotonicTime};
+
+use super::Daemon;
+use crate::NAME;
+use crate::history::{Change, History};
+use crate::status::{Detail, Happening, InstanceStatus, Past, Status, Waiting};
+
+impl Daemon {
+    pub(super) fn handle_request(&mut self, request: ControlRequest) {
+        match request.command() {
+            "status" => request.answer_with(self.status()),
+            "instance" => match instance_of(&request.command).and_then(|id| self.detail(id)) {
+                Ok(detail) => request.answer_with(detail),
+                Err(why) => request.refuse(&why),
+            },
+            "mute" => {
+                let outcome = self.mute(&request);
+                request.settle(outcome);
+            }
+            "unmute" => {
+                let outcome = self.unmute(&request);
+                request.settle(outcome);
+            }
+            _ => request
+                .refuse("unknown request: expected status, instance, metrics, mute or unmute"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let now = self.now();
+        let secs = |at: MonotonicTime| now.since(at).as_secs_f64();
+        let mut hosts: Vec<_> = self.inventory.hosts(now).collect();
+        hosts.sort_unstable_by(|a, b| a.hostname.cmp(&b.hostname));
+        let mut instances: Vec<_> = self.inventory.instances().collect();
+        instances.sort_unstable_by_key(|instance| instance.uuid);
+        for instance in &mut instances {
+            instance.past = self.past(now, instance.uuid);
+        }
+        Status {
+            daemon: NAME.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            up_secs: now.since_start().as_secs_f64(),
+            hostname: self.config.hostname.clone(),
+            address: self.fleet.local_addr().ok(),
+            http: self.http,
+            maintenance: self.maintenance.local_addr().ok(),
+            maintenance_heard_secs: self.maintenance_heard.map(secs),
+            vim: self.config.vim.to_string(),
+            vim_heard_secs: self.vim_heard.map(secs),
+            outbox: Waiting {
+                events: self.dispatcher.event_count(),
+                oldest_secs: self.dispatcher.oldest_event(now).map(|age| age.as_secs_f64()),
+                questions: self.dispatcher.question_count(),
+                last_failure: self.vim_failure.clone(),
+            },
+            hosts,
+            instances,
+            metrics: serde_json::to_value(&self.journal.metrics).unwrap_or_default(),
+            http_counts: serde_json::to_value(&*self.counts).unwrap_or_default(),
+        }
+    }
+
+    fn detail(&self, instance: InstanceId) -> Result<Detail, String> {
+        let now = self.now();
+        let (known, host_reporting) =
+            self.inventory.instance(instance).ok_or_else(|| no_such(instance))?;
+        let past = self.past(now, instance);
+        let transitions = self.histories.get(instance).into_iter();
+        Ok(Detail {
+            instance: InstanceStatus { past, ..known },
+            host_reporting,
+            transitions: transitions
+                .flat_map(|history| history.changes.iter())
+                .map(|change| happening(now, *change))
+                .collect(),
+        })
+    }
+
+    fn past(&self, now: MonotonicTime, instance: InstanceId) -> Past {
+        let muted = self.mutes.status(Instant::now(), instance);
+        let Some(History { fault, since, .. }) = self.histories.get(instance) else {
+            return Past { muted, ..Past::default() };
+        };
+        Past {
+            since_secs: Some(now.since(*since).as_secs_f64()),
+            last_fault: fault.map(|fault| happening(now, fault)),
+            muted,
+        }
+    }
+
+    fn mute(&mut self, request: &ControlRequest) -> Result<(), String> {
+        let order = MuteOrder::<InstanceId>::read(&request.command)?;
+        let instance = order.instance;
+        self.inventory.instance(instance).ok_or_else(|| no_such(instance))?;
+        let MuteOrder { time, reason, .. } = order.clone();
+        self.mutes.insert(Instant::now(), order).map_err(|error| error.to_string())?;
+        self.inventory.mute(instance);
+        self.journal.muted(instance, time, &reason);
+        Ok(())
+    }
+
+    fn unmute(&mut self, request: &ControlRequest) -> Result<(), String> {
+        let instance = instance_of::<InstanceId>(&request.command)?;
+        if !self.mutes.remove(instance) {
+            return Err(format!("instance {instance} is not muted"));
+        }
+        self.inventory.unmute(instance);
+        self.journal.unmuted(instance, "unmuted");
+        Ok(())
+    }
+
+    /// The time of some mutes is over.
+    pub(super) fn end_mutes(&mut self) {
+        while let Some(instance) = self.mutes.poll_ended(Instant::now()) {
+            self.inventory.unmute(instance);
+            self.journal.unmuted(instance, "time is over");
+        }
+    }
+}
+
+fn no_such(instance: InstanceId) -> String {
+    format!("no instance {instance}: `status` shows those that there are")
+}
+
+fn happening(now: MonotonicTime, (at, change): (MonotonicTime, Change)) -> Happening {
+    let ago = now.since(at);
+    Happening { time: clock_time(ago), secs_ago: ago.as_secs_f64(), what: change.text() }
+}
