@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -34,6 +35,8 @@ pub(super) struct Stage {
     commander: Commander,
     server: Daemon,
     agent: Daemon,
+    /// The binary of guestServer, which also asks the running one.
+    server_binary: PathBuf,
     host: HostId,
     _mtc: MtcAgent,
 }
@@ -119,7 +122,8 @@ impl Stage {
         timeline.tell(Voice::Good, "guestServer", &format!("ready after {}", millis(ready)));
         agent.wait_log("MONITOR_READY", PATIENCE, |line| line.contains("is ready")).await?;
         timeline.tell(Voice::Good, "guestServer", "has told guestAgent: MONITOR_READY");
-        Ok(Self { dir, timeline, vim, commander, server, agent, host, _mtc: mtc })
+        let server_binary = binaries.server.clone();
+        Ok(Self { dir, timeline, vim, commander, server, agent, server_binary, host, _mtc: mtc })
     }
 
     pub(super) fn tell(&self, voice: Voice, who: &str, what: &str) {
@@ -222,6 +226,19 @@ impl Stage {
         Ok(())
     }
 
+    /// What an operator sees, who asks the daemon on the command line.
+    fn status(&self) -> Result<()> {
+        let mut ask = Command::new(&self.server_binary);
+        let output = ask.arg("status").arg("--run-dir").arg(self.server.run_dir()).output()?;
+        ensure!(output.status.success(), "guestServer status: {output:?}");
+        println!(
+            "
+$ guestServer status\n{}",
+            String::from_utf8(output.stdout)?
+        );
+        Ok(())
+    }
+
     /// Stops the daemons and ends the story, in which so many guests were lost.
     pub(super) async fn end(mut self, losses: u64) -> Result<()> {
         let server = self.server.status().await?;
@@ -240,6 +257,7 @@ impl Stage {
         );
         self.tell(Voice::Good, "guestAgent", &counts);
         ensure!(metrics["alarms"] == losses, "not {losses} alarms: {metrics}");
+        self.status()?;
         let asked = Instant::now();
         for daemon in [&mut self.server, &mut self.agent] {
             let exit = daemon.stop(PATIENCE).await?;
