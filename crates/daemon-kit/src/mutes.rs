@@ -88,11 +88,15 @@ pub struct TooMany;
 
 /// The instances that are muted now.
 #[derive(Debug)]
-pub struct Mutes<K>(HashMap<K, Mute>);
+pub struct Mutes<K> {
+    entries: HashMap<K, Mute>,
+    /// When the next one ends, for a main loop that asks at every turn.
+    next: Option<Instant>,
+}
 
 impl<K> Default for Mutes<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { entries: HashMap::new(), next: None }
     }
 }
 
@@ -103,21 +107,25 @@ impl<K: Eq + Hash + Copy> Mutes<K> {
     ///
     /// Too many are muted.
     pub fn insert(&mut self, now: Instant, order: MuteOrder<K>) -> Result<(), TooMany> {
-        if self.0.len() >= MAX_MUTES && !self.0.contains_key(&order.instance) {
+        if self.entries.len() >= MAX_MUTES && !self.entries.contains_key(&order.instance) {
             return Err(TooMany);
         }
-        self.0.insert(order.instance, Mute { until: now + order.time, reason: order.reason });
+        let mute = Mute { until: now + order.time, reason: order.reason };
+        self.entries.insert(order.instance, mute);
+        self.find_next();
         Ok(())
     }
 
     /// Ends a mute before its time; `false` if there is none.
     pub fn remove(&mut self, instance: K) -> bool {
-        self.0.remove(&instance).is_some()
+        let removed = self.entries.remove(&instance).is_some();
+        self.find_next();
+        removed
     }
 
     /// The mute of an instance, if it has one at `now`.
     pub fn get(&self, now: Instant, instance: K) -> Option<&Mute> {
-        self.0.get(&instance).filter(|mute| mute.until > now)
+        self.entries.get(&instance).filter(|mute| mute.until > now)
     }
 
     /// The same for the status.
@@ -129,23 +137,28 @@ impl<K: Eq + Hash + Copy> Mutes<K> {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 
     /// When the next one ends.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.0.values().map(|mute| mute.until).min()
+        self.next
+    }
+
+    fn find_next(&mut self) {
+        self.next = self.entries.values().map(|mute| mute.until).min();
     }
 
     /// Takes out one whose time is over at `now`.
     pub fn poll_ended(&mut self, now: Instant) -> Option<K> {
-        let ended = *self.0.iter().find(|(_, mute)| mute.until <= now)?.0;
-        self.0.remove(&ended);
+        self.next.filter(|next| *next <= now)?;
+        let ended = *self.entries.iter().find(|(_, mute)| mute.until <= now)?.0;
+        self.remove(ended);
         Some(ended)
     }
 }

@@ -51,7 +51,8 @@ pub fn run<I: Identifier>(name: &str, query: &Query<I>, view: View) -> Result<()
         },
         Query::Metrics { run_dir } => {
             let answer = ask_daemon(name, run_dir, &json!({ "request": "metrics" }))?;
-            print(answer.get("openmetrics").and_then(Value::as_str).unwrap_or_default())
+            let text = answer.get("openmetrics").and_then(Value::as_str);
+            print(text.ok_or_else(|| unknown("the answer has no metrics".to_owned()))?)
         }
         Query::Mute { instance, time, reason, run_dir } => {
             let seconds = time.as_secs();
@@ -75,9 +76,8 @@ fn status<I: Identifier>(name: &str, args: &StatusArgs<I>, view: View) -> Result
     if args.json {
         return Ok(format!("{document}\n"));
     }
-    show(&document).map_err(|error| Failure {
-        code: UNKNOWN,
-        message: format!("{name} answers in another form ({error}): is it of another version?"),
+    show(&document).map_err(|error| {
+        unknown(format!("{name} answers in another form ({error}): is it of another version?"))
     })
 }
 
@@ -108,7 +108,6 @@ fn watch<I: Identifier>(
 
 fn ask_daemon(name: &str, run_dir: &Path, request: &Value) -> Result<Value, Failure> {
     let path = run_dir.join(format!("{name}.sock"));
-    let unknown = |message: String| Failure { code: UNKNOWN, message };
     let answer = ask(&path, request).map_err(|error| match &error {
         ControlError::NotRunning { .. } => {
             Failure { code: NOT_RUNNING, message: format!("{error}; see --run-dir") }
@@ -124,6 +123,10 @@ fn ask_daemon(name: &str, run_dir: &Path, request: &Value) -> Result<Value, Fail
         Some(why) => Err(Failure { code: REFUSED, message: why.to_owned() }),
         None => Ok(document),
     }
+}
+
+fn unknown(message: String) -> Failure {
+    Failure { code: UNKNOWN, message }
 }
 
 /// A reader that has seen enough, such as `head`, is no error.
