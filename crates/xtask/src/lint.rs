@@ -1,5 +1,7 @@
 //! `cargo xtask lint`: what tools can say about the code.
 
+mod units;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +19,7 @@ pub(crate) fn run() -> Result<()> {
         cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
     run_step("documentation", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
     shell_scripts()?;
+    units::check()?;
     let deny = tool("cargo-deny")?;
     // Advisories need a database from the network; licences, sources and bans do not.
     let checks = ["check", "bans", "licenses", "sources"];

@@ -55,6 +55,18 @@ pub(crate) fn shellcheck() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that systemd's own checks of units are there; a machine without systemd as its first process may lack them.
+pub(crate) fn systemd() -> Result<()> {
+    let there = || output(Command::new("systemd-analyze").arg("--version")).is_ok();
+    if there() {
+        return Ok(());
+    }
+    let by_hand = "systemd-analyze is not installed: as root, `apt-get install systemd`";
+    install("systemd", "10 MB").context(by_hand)?;
+    ensure!(there(), by_hand);
+    Ok(())
+}
+
 fn install(package: &str, size: &str) -> Result<Vec<u8>> {
     eprintln!("apt: installing {package} ({size})");
     with_fresh_lists(|| {
