@@ -30,7 +30,7 @@ enum Command {
     Test(test::Options),
     /// Check formatting, clippy, documentation and dependencies; every warning is an error
     Lint,
-    /// Make the guest program's Debian package and archive, into target/package, and check them
+    /// Make the Debian packages and RPMs of all programs, into target/package, and check them
     Package,
     /// Lint, test, package
     Ci(test::Options),

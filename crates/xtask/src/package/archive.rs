@@ -1,4 +1,4 @@
-//! The archive for systems without dpkg.
+//! The archive for systems without a package manager.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{BINARY, PACKAGE, VERSION, packaging};
+use super::table::CLIENT;
+use super::{VERSION, packaging};
 use crate::cargo::workspace;
 use crate::vm::debian;
 
@@ -33,12 +34,12 @@ const OTHERS: [&str; 4] =
 
 /// The directory that the archive unpacks to.
 pub(super) fn directory() -> String {
-    format!("{PACKAGE}-{VERSION}-x86_64")
+    format!("{}-{VERSION}-x86_64", CLIENT.name)
 }
 
 /// All that is in it: where it comes from, its name there, its mode.
 pub(super) fn contents(binary: &Path) -> Vec<(PathBuf, String, u32)> {
-    let mut contents = vec![(binary.to_owned(), BINARY.to_owned(), 0o755)];
+    let mut contents = vec![(binary.to_owned(), CLIENT.binary.to_owned(), 0o755)];
     for (name, mode) in FILES {
         contents.push((packaging(name), name.to_owned(), mode));
     }

@@ -1,4 +1,4 @@
-//! As much of ELF as tells a static binary from one that needs a loader.
+//! As much of ELF as tells a static binary from one that needs a loader, and which C library that one wants.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -32,6 +32,21 @@ pub(super) fn has_interpreter(file: &[u8]) -> Result<bool> {
     Ok(false)
 }
 
+/// The newest version of the C library that a program asks for, by the names of the versions that it has symbols of
+/// (`GLIBC_2.28`); `None` if there are none.
+pub(super) fn newest_glibc(file: &[u8]) -> Option<(u32, u32)> {
+    const NAME: &[u8] = b"\0GLIBC_";
+    file.windows(NAME.len())
+        .enumerate()
+        .filter(|(_, window)| *window == NAME)
+        .filter_map(|(at, _)| {
+            let name = file.get(at + NAME.len()..)?.split(|&byte| byte == 0).next()?;
+            let mut numbers = std::str::from_utf8(name).ok()?.split('.');
+            Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+        })
+        .max()
+}
+
 fn field<const N: usize>(file: &[u8], at: usize) -> Result<[u8; N]> {
     file.get(at..)
         .and_then(|rest| rest.first_chunk::<N>())
@@ -41,7 +56,7 @@ fn field<const N: usize>(file: &[u8], at: usize) -> Result<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use super::has_interpreter;
+    use super::{has_interpreter, newest_glibc};
 
     /// A file with program headers of these types.
     fn file(types: &[u32]) -> Vec<u8> {
@@ -71,5 +86,12 @@ mod tests {
         }
         assert!(has_interpreter(&file(&[])).is_err());
         assert!(has_interpreter(b"#!/bin/sh\n").is_err());
+    }
+
+    #[test]
+    fn the_newest_c_library_counts() {
+        let names = b"\0__libc_start_main\0GLIBC_2.2.5\0GLIBC_2.28\0GLIBC_2.9\0GLIBC_PRIVATE\0";
+        assert_eq!(newest_glibc(names), Some((2, 28)));
+        assert_eq!(newest_glibc(b"\0static\0"), None);
     }
 }

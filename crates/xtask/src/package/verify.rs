@@ -1,112 +1,47 @@
 //! Looks at what was made as the one who installs it would.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) mod archive;
+pub(super) mod deb;
+pub(super) mod rpm;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{BINARY, PACKAGE, VERSION, archive, packaging};
+use super::VERSION;
+use super::table::Package;
 use crate::vm::debian::output;
 
-/// Every file of the Debian package with its mode, as `ls` writes it.
-const INSTALLED: [(&str, &str); 15] = [
-    ("/etc/guest-client/heartbeat/guest_heartbeat.conf", "-rw-r--r--"),
-    ("/etc/init.d/guestClient", "-rwxr-xr-x"),
-    ("/etc/logrotate.d/guest-client", "-rw-r--r--"),
-    ("/usr/lib/systemd/system/guestClient.service", "-rw-r--r--"),
-    ("/usr/lib/systemd/system/guestClient.socket", "-rw-r--r--"),
-    ("/usr/lib/sysusers.d/guest-client.conf", "-rw-r--r--"),
-    ("/usr/lib/udev/rules.d/60-guest-client.rules", "-rw-r--r--"),
-    ("/usr/sbin/guestClient", "-rwxr-xr-x"),
-    ("/usr/share/doc/guest-client/changelog.Debian.gz", "-rw-r--r--"),
-    ("/usr/share/doc/guest-client/copyright", "-rw-r--r--"),
-    ("/usr/share/doc/guest-client/examples/application.py", "-rwxr-xr-x"),
-    ("/usr/share/doc/guest-client/examples/application.sh", "-rwxr-xr-x"),
-    ("/usr/share/doc/guest-client/examples/event-notification.sample", "-rwxr-xr-x"),
-    ("/usr/share/doc/guest-client/examples/health-check.sample", "-rwxr-xr-x"),
-    ("/usr/share/doc/guest-client/guest.md", "-rw-r--r--"),
-];
-
-/// What is the administrator's once it is installed.
-const CONFFILES: [&str; 3] = [
-    "/etc/guest-client/heartbeat/guest_heartbeat.conf",
-    "/etc/init.d/guestClient",
-    "/etc/logrotate.d/guest-client",
-];
-
-pub(super) fn deb(deb: &Path) -> Result<()> {
-    eprintln!("== checking the Debian package");
-    let contents = text(Command::new("dpkg-deb").arg("--contents").arg(deb))?;
-    let expected = INSTALLED.map(|(path, mode)| (path.to_owned(), mode.to_owned()));
-    same_files(&listed(&contents, ".")?, &expected.into())?;
-
-    let conffiles = control(deb, "conffiles")?;
-    let conffiles: BTreeSet<_> = conffiles.lines().filter(|line| !line.is_empty()).collect();
-    ensure!(conffiles == CONFFILES.into(), "conffiles are {conffiles:?}");
-    for script in ["postinst", "prerm", "postrm"] {
-        ensure!(control(deb, script)?.starts_with("#!/bin/sh\n"), "no {script}");
-    }
-    let field = |name| text(Command::new("dpkg-deb").arg("--field").arg(deb).arg(name));
-    ensure!(field("Package")?.trim() == PACKAGE, "another name");
-    ensure!(field("Architecture")?.trim() == "amd64", "another architecture");
-    let version = format!("{VERSION}-1");
-    ensure!(field("Version")?.trim() == version, "another version");
-    let changelog = fs::read_to_string(packaging("changelog"))?;
-    ensure!(
-        changelog.starts_with(&format!("{PACKAGE} ({version}) ")),
-        "packaging/{PACKAGE}/changelog does not begin with {version}"
-    );
-
-    let root = tempfile::tempdir()?;
-    output(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(root.path()))?;
-    program(root.path())?;
-    lintian(deb)
-}
-
-pub(super) fn archive(path: &Path) -> Result<()> {
-    eprintln!("== checking the archive");
-    let contents = text(Command::new("tar").args(["--list", "--verbose", "--file"]).arg(path))?;
-    let mode = |bits| if bits == 0o755 { "-rwxr-xr-x" } else { "-rw-r--r--" }.to_owned();
-    let expected = archive::contents(Path::new(BINARY))
-        .into_iter()
-        .map(|(_, name, bits)| (format!("/{name}"), mode(bits)))
-        .collect();
-    same_files(&listed(&contents, &archive::directory())?, &expected)?;
-
-    // Installed below another root, nothing of the system is touched.
-    let work = tempfile::tempdir()?;
-    output(
-        Command::new("tar").arg("--extract").arg("--file").arg(path).arg("-C").arg(work.path()),
-    )?;
-    let root = work.path().join("root");
-    let script = work.path().join(archive::directory()).join("install.sh");
-    output(Command::new("sh").arg(script).env("DESTDIR", &root))?;
-    program(&root)
-}
-
-/// The program says which version it is, and takes the configuration that it comes with, also with every key in force.
-fn program(root: &Path) -> Result<()> {
-    let program = root.join("usr/sbin").join(BINARY);
+/// The program, installed below `root`, says which version it is, and takes the configuration that it comes with, also with every
+/// key in force, without a word about any of them.
+fn program(package: &Package, root: &Path) -> Result<()> {
+    let binary = package.binary;
+    let program = root.join("usr/sbin").join(binary);
     let version = text(Command::new(&program).arg("--version"))?;
-    ensure!(version.trim() == format!("{BINARY} {VERSION}"), "it says that it is {version}");
-    let shipped = root.join("etc/guest-client/heartbeat/guest_heartbeat.conf");
+    ensure!(version.trim() == format!("{binary} {VERSION}"), "it says that it is {version}");
+    let shipped = root.join(package.config.trim_start_matches('/'));
     let with_all_keys = root.join("all.conf");
     let lines = fs::read_to_string(&shipped)?;
     fs::write(&with_all_keys, lines.lines().map(in_force).collect::<String>())?;
     for config in [shipped, with_all_keys] {
-        output(Command::new(&program).arg("--check-config").arg("--config").arg(&config))
+        let mut check = Command::new(&program);
+        let said = text(check.arg("--check-config").arg("--config").arg(&config))
             .with_context(|| format!("it refuses {}", config.display()))?;
+        // What is odd comes first, as remarks that name the file.
+        let odd = said.lines().find(|line| line.starts_with(&format!("# {}", config.display())));
+        ensure!(odd.is_none(), "it finds its own configuration odd: {}", odd.unwrap_or_default());
     }
     Ok(())
 }
 
 /// A line of the sample with its setting, if it has one, no longer commented out.
 fn in_force(line: &str) -> String {
-    let setting = line.strip_prefix('#').filter(|rest| {
-        let key = rest.split_once('=').map_or("", |(key, _)| key);
-        !key.is_empty() && key.chars().all(|one| one.is_ascii_uppercase() || one == '_')
+    let setting = line.strip_prefix(['#', ';']).filter(|rest| {
+        let key = rest.split_once('=').map_or("", |(key, _)| key).trim_end();
+        !key.is_empty() && key.chars().all(|one| one.is_ascii_alphabetic() || one == '_')
     });
     format!("{}\n", setting.unwrap_or(line))
 }
@@ -146,23 +81,12 @@ fn same_files(there: &BTreeMap<String, String>, expected: &BTreeMap<String, Stri
     Ok(())
 }
 
-/// A file of the package's control part.
-fn control(deb: &Path, name: &str) -> Result<String> {
-    text(Command::new("dpkg-deb").arg("--info").arg(deb).arg(name))
-}
-
-/// Debian's own check, where it is installed. Its errors count, its warnings are shown.
-fn lintian(deb: &Path) -> Result<()> {
-    if output(Command::new("lintian").arg("--version")).is_err() {
-        eprintln!("lintian is not installed: left out");
-        return Ok(());
-    }
-    let mut lintian = Command::new("lintian");
-    lintian.args(["--allow-root", "--fail-on", "error", "--suppress-tags"]);
-    // Static on purpose: it must run in whatever the virtual machine has. No bug of Debian asks for this package.
-    lintian.arg("statically-linked-binary,initial-upload-closes-no-bugs").arg(deb);
-    let status = lintian.status().context("cannot run lintian")?;
-    ensure!(status.success(), "lintian: {status}");
+/// The scripts that a package runs at its installation, by name; a shell reads each of them.
+fn script(name: &str, text: &str) -> Result<()> {
+    ensure!(text.starts_with("#!/bin/sh\n"), "no script {name}");
+    let mut file = tempfile::NamedTempFile::new()?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    output(Command::new("sh").arg("-n").arg(file.path())).with_context(|| name.to_owned())?;
     Ok(())
 }
 
@@ -179,6 +103,8 @@ mod tests {
         assert_eq!(in_force("#HB_INTERVAL=1000"), "HB_INTERVAL=1000\n");
         assert_eq!(in_force("# KEY=value, in quotes"), "# KEY=value, in quotes\n");
         assert_eq!(in_force("VOTE=8"), "VOTE=8\n");
+        assert_eq!(in_force(";rx_port = 2401"), "rx_port = 2401\n");
+        assert_eq!(in_force("; key = value, in a remark"), "; key = value, in a remark\n");
     }
 
     #[test]

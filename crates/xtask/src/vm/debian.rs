@@ -55,6 +55,26 @@ pub(crate) fn shellcheck() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that what looks at packages is there: lintian, RPM's tools, and a reader of manual pages.
+pub(crate) fn package_tools() -> Result<()> {
+    for (program, package, size) in [
+        ("lintian", "lintian", "70 MB with what it needs"),
+        ("rpm", "rpm", "10 MB"),
+        ("cpio", "cpio", "1 MB"),
+        ("mandoc", "mandoc", "1 MB"),
+    ] {
+        let found = format!("command -v {program}");
+        let there = || output(Command::new("sh").arg("-c").arg(&found)).is_ok();
+        if there() {
+            continue;
+        }
+        let by_hand = format!("{program} is not installed: as root, `apt-get install {package}`");
+        install(package, size).context(by_hand.clone())?;
+        ensure!(there(), by_hand);
+    }
+    Ok(())
+}
+
 /// Makes sure that systemd's own checks of units are there; a machine without systemd as its first process may lack them.
 pub(crate) fn systemd() -> Result<()> {
     let there = || output(Command::new("systemd-analyze").arg("--version")).is_ok();
