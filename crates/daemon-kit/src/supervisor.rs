@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{RateLimit, limited};
 
@@ -93,6 +93,11 @@ fn one_line(text: &str) -> String {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = try_send(states) {
+        // start-stop-daemon listens until the daemon is ready, then it goes and takes the socket with it.
+        if error.kind() == ErrorKind::NotFound {
+            debug!(%error, "nobody listens at NOTIFY_SOCKET any more");
+            return;
+        }
         let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
         limited!(
             limit.allow(Instant::now()),
