@@ -90,9 +90,13 @@ impl Tree {
         Ok(text.trim().parse()?)
     }
 
-    /// Every file, but for what dpkg, apt and the C library keep for themselves.
+    /// Every file, but for what dpkg and the tools for users keep for themselves.
     fn files(&self) -> Result<BTreeSet<PathBuf>> {
-        const OTHERS: [&str; 9] = [
+        const OTHERS: [&str; 13] = [
+            "etc/passwd-",
+            "etc/group-",
+            "etc/shadow-",
+            "etc/gshadow-",
             "proc",
             "sys",
             "dev",

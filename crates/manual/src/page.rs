@@ -49,16 +49,16 @@ fn describe(subcommand: &Command) -> Result<String> {
     Ok(format!(".SS {usage}\n{}", without_headings(&text(sections)?)))
 }
 
-/// The sections' contents, a paragraph each.
+/// The sections' contents, a paragraph each. Where a heading or an option begins one anyhow, another would be empty.
 fn without_headings(sections: &str) -> String {
     let heading = |line: &str| line.starts_with(".SH ");
     // What roff needs at the beginning of a page stands at that of each section.
     let preamble = |line: &str| line.starts_with(".ie ") || line.starts_with(".el ");
-    sections
-        .lines()
-        .filter(|line| !preamble(line))
+    let lines = sections.lines().filter(|line| !preamble(line));
+    let text: String = lines
         .map(|line| if heading(line) { ".PP\n".to_owned() } else { format!("{line}\n") })
-        .collect()
+        .collect();
+    text.strip_prefix(".PP\n").unwrap_or(&text).replace(".PP\n.TP\n", ".TP\n")
 }
 
 fn text(roff: Vec<u8>) -> Result<String> {

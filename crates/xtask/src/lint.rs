@@ -28,7 +28,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// Everything in packaging/ that a shell runs, by its first line: it runs as root, on machines of others.
 fn shell_scripts() -> Result<()> {
-    debian::shellcheck()?;
+    debian::programs(&[("shellcheck", "shellcheck", "30 MB")])?;
     let mut scripts = Vec::new();
     collect(&workspace().join("packaging"), &mut scripts)?;
     scripts.sort();

@@ -16,6 +16,7 @@ mod archive;
 mod elf;
 mod manual;
 mod table;
+mod trial;
 mod verify;
 
 use std::fs;
@@ -31,6 +32,14 @@ use crate::cargo::{
 };
 use crate::vm::debian;
 
+/// What looks at packages: lintian, RPM's tools, and a reader of manual pages.
+const TOOLS: [(&str, &str, &str); 4] = [
+    ("lintian", "lintian", "70 MB with what it needs"),
+    ("rpm", "rpm", "10 MB"),
+    ("cpio", "cpio", "1 MB"),
+    ("mandoc", "mandoc", "1 MB"),
+];
+
 /// The version of everything in this workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -42,7 +51,7 @@ pub(crate) fn run() -> Result<()> {
         cfg!(all(target_arch = "x86_64", target_os = "linux")),
         "packages are made on x86_64 Linux only"
     );
-    debian::package_tools()?;
+    debian::programs(&TOOLS)?;
     let [client] = static_binaries([(CLIENT.name, CLIENT.binary)])?;
     portable_binaries([("guest-server", "guestServer"), ("guest-agent", "guestAgent")])?;
     let pages = manual::make()?;
@@ -54,7 +63,7 @@ pub(crate) fn run() -> Result<()> {
         check_binary(package)?;
         manual::put(&pages, package)?;
         let deb = dir.join(format!("{}_{VERSION}-1_amd64.deb", package.name));
-        make_deb(package, &deb, &epoch)?;
+        make_deb(package, &deb, "1", &epoch)?;
         verify::deb::check(package, &deb)?;
         let rpm = dir.join(format!("{}-{VERSION}-1.x86_64.rpm", package.name));
         make_rpm(package, &rpm, &epoch)?;
@@ -65,6 +74,7 @@ pub(crate) fn run() -> Result<()> {
     archive::make(&archive, &client, &epoch)?;
     verify::archive::check(&archive)?;
     made.push(archive);
+    trial::run(&dir, &epoch)?;
     for path in made {
         let size = fs::metadata(&path)?.len();
         println!("{}: {} KiB, checked", path.display(), size / 1024);
@@ -96,12 +106,12 @@ fn check_binary(package: &Package) -> Result<()> {
     Ok(())
 }
 
-fn make_deb(package: &Package, deb: &Path, epoch: &str) -> Result<()> {
+fn make_deb(package: &Package, deb: &Path, revision: &str, epoch: &str) -> Result<()> {
     let mut command = Command::new(tool("cargo-deb")?);
     command
         .current_dir(workspace())
         .args(["--package", package.name, "--no-build", "--no-strip", "--quiet"])
-        .args(["--target", STATIC_TARGET, "--deb-revision", "1", "--output"])
+        .args(["--target", STATIC_TARGET, "--deb-revision", revision, "--output"])
         .arg(deb)
         .env("CARGO_TARGET_DIR", package.target_dir())
         .env("SOURCE_DATE_EPOCH", epoch);

@@ -43,28 +43,11 @@ pub(crate) fn python() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that shellcheck is there.
-pub(crate) fn shellcheck() -> Result<()> {
-    let there = || output(Command::new("shellcheck").arg("--version")).is_ok();
-    if there() {
-        return Ok(());
-    }
-    let by_hand = "shellcheck is not installed: as root, `apt-get install shellcheck`";
-    install("shellcheck", "30 MB").context(by_hand)?;
-    ensure!(there(), by_hand);
-    Ok(())
-}
-
-/// Makes sure that what looks at packages is there: lintian, RPM's tools, and a reader of manual pages.
-pub(crate) fn package_tools() -> Result<()> {
-    for (program, package, size) in [
-        ("lintian", "lintian", "70 MB with what it needs"),
-        ("rpm", "rpm", "10 MB"),
-        ("cpio", "cpio", "1 MB"),
-        ("mandoc", "mandoc", "1 MB"),
-    ] {
-        let found = format!("command -v {program}");
-        let there = || output(Command::new("sh").arg("-c").arg(&found)).is_ok();
+/// Makes sure that programs are there, each given with the package that it comes from and how much that downloads.
+pub(crate) fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
+    for (program, package, size) in wanted {
+        let find = format!("command -v {program}");
+        let there = || output(Command::new("sh").arg("-c").arg(&find)).is_ok();
         if there() {
             continue;
         }
@@ -72,18 +55,6 @@ pub(crate) fn package_tools() -> Result<()> {
         install(package, size).context(by_hand.clone())?;
         ensure!(there(), by_hand);
     }
-    Ok(())
-}
-
-/// Makes sure that systemd's own checks of units are there; a machine without systemd as its first process may lack them.
-pub(crate) fn systemd() -> Result<()> {
-    let there = || output(Command::new("systemd-analyze").arg("--version")).is_ok();
-    if there() {
-        return Ok(());
-    }
-    let by_hand = "systemd-analyze is not installed: as root, `apt-get install systemd`";
-    install("systemd", "10 MB").context(by_hand)?;
-    ensure!(there(), by_hand);
     Ok(())
 }
 
