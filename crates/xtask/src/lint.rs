@@ -26,11 +26,13 @@ pub(crate) fn run() -> Result<()> {
     run_step("dependencies", Command::new(deny).current_dir(workspace()).args(checks))
 }
 
-/// Everything in packaging/ that a shell runs, by its first line: it runs as root, on machines of others.
+/// Everything in packaging/ that a shell runs, by its first line: it runs as root, on machines of others. And what tests run as root.
 fn shell_scripts() -> Result<()> {
     debian::programs(&[("shellcheck", "shellcheck", "30 MB")])?;
     let mut scripts = Vec::new();
-    collect(&workspace().join("packaging"), &mut scripts)?;
+    for dir in ["packaging", "tests/libvirt"] {
+        collect(&workspace().join(dir), &mut scripts)?;
+    }
     scripts.sort();
     run_step("shell scripts", Command::new("shellcheck").args(scripts))
 }

@@ -7,6 +7,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod libvirt;
 mod lint;
 mod package;
 mod test;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Options),
     /// Fetch and build what virtual machines need, into target/vm
     Vm,
+    /// Try guestServer with a domain of the real libvirt (part of the tests with virtual machines; needs root)
+    Libvirt,
 }
 
 fn main() -> Result<()> {
@@ -52,6 +55,7 @@ fn main() -> Result<()> {
         }
         Command::Package => package::run(),
         Command::Bench(options) => bench::run(&options),
+        Command::Libvirt => libvirt::run(),
         Command::Vm => vm::prepare(&cargo::workspace()).map(drop),
     }
 }

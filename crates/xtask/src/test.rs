@@ -7,7 +7,7 @@ use clap::Args;
 use lab::vm::Assets;
 
 use crate::cargo::{cargo, run as run_step, workspace};
-use crate::vm;
+use crate::{libvirt, vm};
 
 /// How many tests of one program run at once.
 const TEST_THREADS: &str = "6";
@@ -35,6 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut machines =
         cargo(&["test", "--package", "end-to-end", "--features", "vm", "--test", "vm"]);
     run_step("tests with real virtual machines", machines.env(Assets::ENV, assets))?;
+    libvirt::run()?;
     openapi::run()?;
     println!("passed, with real virtual machines");
     Ok(())

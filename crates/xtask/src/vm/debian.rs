@@ -43,6 +43,24 @@ pub(crate) fn python() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that libvirt is there. Its daemons are not started by its installation where systemd does not run.
+pub(crate) fn libvirt() -> Result<()> {
+    let there = || output(Command::new("libvirtd").arg("--version")).is_ok();
+    if there() {
+        return Ok(());
+    }
+    let packages = "libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients";
+    let by_hand = format!(
+        "libvirt is not installed: as root, `apt-get install --no-install-recommends {packages}`, \
+         or leave the virtual machines out with --no-vm"
+    );
+    for package in packages.split(' ') {
+        install(package, "10 MB").context(by_hand.clone())?;
+    }
+    ensure!(there(), by_hand);
+    Ok(())
+}
+
 /// Makes sure that programs are there, each given with the package that it comes from and how much that downloads.
 pub(crate) fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
     for (program, package, size) in wanted {
