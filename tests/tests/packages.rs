@@ -83,10 +83,8 @@ impl Tree {
 
     /// The pid in a program's pidfile, where pmon and SM look.
     fn pid(&self, program: &str) -> Result<i32> {
-        // The link is absolute, and means the tree's own /run.
-        let link = self.path(&format!("/run/{program}.pid"));
-        let target = std::fs::read_link(&link).with_context(|| format!("{}", link.display()))?;
-        let text = std::fs::read_to_string(self.path(&target.to_string_lossy()))?;
+        let file = self.path(&format!("/run/{program}.pid"));
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         Ok(text.trim().parse()?)
     }
 
