@@ -49,16 +49,20 @@ fn describe(subcommand: &Command) -> Result<String> {
     Ok(format!(".SS {usage}\n{}", without_headings(&text(sections)?)))
 }
 
-/// The sections' contents, a paragraph each. Where a heading or an option begins one anyhow, another would be empty.
+/// The sections' contents. Only the description needs to be set apart: what is before it follows the heading of the subcommand, and
+/// what is after it are options, each a paragraph of its own.
 fn without_headings(sections: &str) -> String {
-    let heading = |line: &str| line.starts_with(".SH ");
     // What roff needs at the beginning of a page stands at that of each section.
     let preamble = |line: &str| line.starts_with(".ie ") || line.starts_with(".el ");
-    let lines = sections.lines().filter(|line| !preamble(line));
-    let text: String = lines
-        .map(|line| if heading(line) { ".PP\n".to_owned() } else { format!("{line}\n") })
-        .collect();
-    text.strip_prefix(".PP\n").unwrap_or(&text).replace(".PP\n.TP\n", ".TP\n")
+    sections
+        .lines()
+        .filter(|line| !preamble(line))
+        .filter_map(|line| match line {
+            ".SH DESCRIPTION" => Some(".PP\n".to_owned()),
+            heading if heading.starts_with(".SH ") => None,
+            line => Some(format!("{line}\n")),
+        })
+        .collect()
 }
 
 fn text(roff: Vec<u8>) -> Result<String> {
