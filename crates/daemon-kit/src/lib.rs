@@ -29,6 +29,7 @@ pub mod query;
 pub mod random;
 pub mod rate_limit;
 pub mod recent;
+pub mod reload;
 pub mod service;
 pub mod signals;
 pub mod socket_file;

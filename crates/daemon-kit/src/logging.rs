@@ -66,7 +66,7 @@ impl fmt::Display for LogFormat {
 }
 
 /// The least important level that is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// The daemon cannot do what it is there for.
     Error,

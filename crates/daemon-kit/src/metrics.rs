@@ -1,46 +1,29 @@
-//! What is counted.
+//! What is counted, and how it is shown to a monitoring system.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`counter`], [`histogram`] | what is counted: atomics, so that counting neither waits nor allocates |
+//! | [`exposition`] | the text format, OpenMetrics 1.0, and what a family of metrics is |
+//! | [`process`] | what the kernel knows of this process |
+//! | [`settings`] | the INI section `[metrics]` |
+//! | [`exporter`] | the main loop's side: who asks, and the text, rendered in pieces (feature `exporter`) |
+//! | [`endpoint`] | the HTTP side, with every limit (feature `exporter`) |
+//! | [`page`] | the reference in docs/metrics.md, made from the families |
 
-use std::sync::atomic::{AtomicU64, Ordering};
+pub mod counter;
+#[cfg(feature = "exporter")]
+pub mod endpoint;
+#[cfg(feature = "exporter")]
+pub mod exporter;
+pub mod exposition;
+pub mod histogram;
+pub mod page;
+pub mod process;
+pub mod settings;
 
-use serde::{Serialize, Serializer};
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Counts one more.
-    pub fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Counts so many more.
-    pub fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// The count so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Serialize for Counter {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.get().serialize(serializer)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counter_counts_and_is_shown_as_a_number() {
-        let counter = Counter::default();
-        counter.increment();
-        counter.add(2);
-        assert_eq!(counter.get(), 3);
-        assert_eq!(serde_json::to_string(&counter).unwrap(), "3");
-    }
-}
+pub use counter::{Counter, Table};
+#[cfg(feature = "exporter")]
+pub use exporter::{Exporter, Source};
+pub use exposition::{Exposition, Family, Kind, Rows, Samples, Value};
+pub use histogram::Histogram;
+pub use settings::MetricsSettings;

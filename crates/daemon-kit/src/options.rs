@@ -222,6 +222,21 @@ impl Sources {
         Ok(u16::try_from(port).unwrap_or(default))
     }
 
+    /// A value of any type that can be read from text, if it is there; `expected` says what is allowed.
+    ///
+    /// # Errors
+    ///
+    /// The value is not of that type.
+    pub fn parsed<T: std::str::FromStr>(
+        &self,
+        section: &str,
+        key: &str,
+        expected: &str,
+    ) -> Result<Option<T>, Failure> {
+        let found = self.file.as_ref().map(|file| file.parsed(section, key, expected)).transpose();
+        Ok(found.map_err(|error| usage(&error))?.flatten())
+    }
+
     /// The level of `[log] level`, unless the command line has one.
     ///
     /// # Errors
@@ -229,8 +244,7 @@ impl Sources {
     /// The value is no level.
     pub fn log_level(&self, asked: Option<LogLevel>) -> Result<LogLevel, Failure> {
         let levels = "error, warn, info, debug or trace";
-        let found = self.file.as_ref().map(|file| file.parsed("log", "level", levels)).transpose();
-        let found = found.map_err(|error| usage(&error))?.flatten();
+        let found = self.parsed("log", "level", levels)?;
         Ok(asked.or(found).unwrap_or_default())
     }
 }
