@@ -35,13 +35,12 @@ impl Change {
 }
 
 /// Says in the log what is in force from now on and what would need a restart, a line each, and changes the level of the
-/// log on the way: the lines are written if either level lets them through.
+/// log from the former to the latter on the way: the lines are written if either lets them through.
 pub fn say(
     changes: &[Change],
     need_restart: &[Change],
     log: &LogHandle,
-    old: LogLevel,
-    new: LogLevel,
+    (old, new): (LogLevel, LogLevel),
 ) {
     log.set_level(old.max(new));
     for Change { key, old, new } in need_restart {

@@ -124,7 +124,7 @@ impl Channel {
         let armed = session.poll_timeout().is_some() || resume.is_some();
         let input = async {
             match link {
-                Some(link) => link.input(common.clock, session).await,
+                Some(link) => link.input(common.clock, session, &common.journal.metrics).await,
                 None => std::future::pending().await,
             }
         };

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon_kit::metrics::MetricsSettings;
 use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
 use daemon_kit::program::Checked;
+use daemon_kit::reload::Change;
 use daemon_kit::{Failure, LogLevel};
 use heartbeat_proto::session::Settings;
 
@@ -23,6 +25,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("client", "hbs_failure_threshold"),
     ("client", "hbs_pulse_period"),
     ("log", "level"),
+    ("metrics", "listen"),
+    ("metrics", "per_instance"),
     ("agent", "vim_cmd_port"),
     ("agent", "hbs_failure_threshold"),
     ("timeouts", "start_delay"),
@@ -34,6 +38,38 @@ const KNOWN: &[(&str, &str)] = &[
 pub(crate) struct Reloadable {
     pub(crate) settings: Settings,
     pub(crate) log_level: LogLevel,
+    pub(crate) metrics: MetricsSettings,
+}
+
+impl Reloadable {
+    /// What differs from `former`.
+    pub(crate) fn changes(&self, former: &Self) -> Vec<Change> {
+        let (old, new) = (&former.settings, &self.settings);
+        let millis = |period: &Duration| format!("{} ms", period.as_millis());
+        let (old_metrics, new_metrics) = (&former.metrics, &self.metrics);
+        [
+            Change::plain(
+                "[client] hbs_failure_threshold",
+                &old.failure_threshold,
+                &new.failure_threshold,
+            ),
+            Change::of("[client] hbs_pulse_period", &old.pulse_floor, &new.pulse_floor, millis),
+            Change::plain("log level", &former.log_level, &self.log_level),
+            Change::plain(
+                "[metrics] listen",
+                &old_metrics.listen_text(),
+                &new_metrics.listen_text(),
+            ),
+            Change::plain(
+                "[metrics] per_instance",
+                &old_metrics.per_instance_text(),
+                &new_metrics.per_instance_text(),
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// Everything that the daemon runs by.
@@ -74,7 +110,11 @@ pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
         channel_dir: cli.channel_dir.clone(),
         controller: cli.controller.clone(),
         wait_for: common.wait_for.clone(),
-        reloadable: Reloadable { settings: settings(&file)?, log_level },
+        reloadable: Reloadable {
+            settings: settings(&file)?,
+            log_level,
+            metrics: MetricsSettings::read(&file)?,
+        },
     };
     Ok(Checked {
         config,
@@ -95,22 +135,24 @@ fn settings(file: &Sources) -> Result<Settings, Failure> {
 
 impl Config {
     /// What differs from `former` and is not read anew while the daemon runs.
-    pub(crate) fn needs_restart(&self, former: &Self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn needs_restart(&self, former: &Self) -> Vec<Change> {
+        let bind = "--bind, or the management interface's address";
         [
-            ("--bind, or the management interface's address", self.bind != former.bind),
-            ("[agent] rx_port", self.agent_port != former.agent_port),
-            ("[client] rx_port", self.server_port != former.server_port),
-            ("the host name", self.hostname != former.hostname),
+            Change::plain(bind, &former.bind, &self.bind),
+            Change::plain("[agent] rx_port", &former.agent_port, &self.agent_port),
+            Change::plain("[client] rx_port", &former.server_port, &self.server_port),
+            Change::plain("the host name", &former.hostname, &self.hostname),
         ]
         .into_iter()
-        .filter_map(|(what, differs)| differs.then_some(what))
+        .flatten()
+        .collect()
     }
 }
 
 impl fmt::Display for Config {
     /// What is in force, a line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reloadable { settings, log_level } = &self.reloadable;
+        let Reloadable { settings, log_level, metrics } = &self.reloadable;
         writeln!(f, "run-dir = {}", self.run_dir.display())?;
         writeln!(f, "bind = {}", self.bind)?;
         writeln!(f, "agent-port = {}", self.agent_port)?;
@@ -123,7 +165,8 @@ impl fmt::Display for Config {
         }
         writeln!(f, "hbs_failure_threshold = {}", settings.failure_threshold)?;
         writeln!(f, "hbs_pulse_period = {} ms", settings.pulse_floor.as_millis())?;
-        writeln!(f, "log-level = {log_level}")
+        writeln!(f, "log-level = {log_level}")?;
+        write!(f, "{metrics}")
     }
 }
 

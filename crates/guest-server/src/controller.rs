@@ -48,6 +48,16 @@ pub(crate) enum Rejected {
     Payload(#[from] PayloadError),
 }
 
+impl Rejected {
+    /// What it would have commanded, as far as that could be read.
+    pub(crate) const fn command(&self) -> Option<&'static str> {
+        match self {
+            Self::Datagram(_) | Self::Unsigned => None,
+            Self::Payload(error) => error.command(),
+        }
+    }
+}
+
 /// A datagram that came in: a command, or what is wrong with it.
 pub(crate) struct Incoming {
     pub(crate) from: SocketAddr,
@@ -225,7 +235,7 @@ impl Controller {
         };
         event.with_datagram(&self.hostname, |d| d.encode(Length::Full, &mut self.outgoing));
         match self.sender.send(&self.socket, &self.outgoing, peer).await {
-            Ok(()) => journal.metrics.datagrams_sent.increment(),
+            Ok(()) => journal.metrics.datagrams.sent(event.name(), true),
             Err(error) => journal.unsent(event.name(), &format!("{peer}: {error}")),
         }
     }

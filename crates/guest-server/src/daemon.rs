@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe};
+use daemon_kit::metrics::Exporter;
+use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe, reload};
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::{AgentCommand, ServerEvent};
 use heartbeat_proto::guest::NotificationType;
@@ -29,6 +30,7 @@ use crate::config::{self, Config};
 use crate::controller::{Controller, Incoming, Occurred, Rejected};
 use crate::instances::{Instances, Refused};
 use crate::journal::Journal;
+use crate::metrics::Fate;
 use crate::watch::{Sighting, Watcher};
 
 /// How long the first scan may hold up the start: a supervisor gives up on one that takes a second.
@@ -55,6 +57,7 @@ pub(crate) struct Daemon {
     query: Query,
     updates: mpsc::Receiver<Update>,
     sightings: mpsc::Receiver<Sighting>,
+    exporter: Exporter<InstanceId>,
     service: Service,
 }
 
@@ -89,6 +92,7 @@ impl Daemon {
         };
         check_channel_dir(&config)?;
         let controller = bind(&config)?;
+        let exporter = Exporter::start(config.reloadable.metrics.listen)?;
         let (updates_sender, updates) = mpsc::channel(UPDATES_DEPTH);
         let common = Arc::new(Common {
             channel_dir: config.channel_dir.clone(),
@@ -107,6 +111,7 @@ impl Daemon {
             config,
             log,
             common,
+            exporter,
             service,
         };
         daemon.first_scan().await;
@@ -132,6 +137,7 @@ impl Daemon {
             address = address.map(tracing::field::display),
             agent_port = self.config.agent_port,
             channel_dir = %self.config.channel_dir.display(),
+            metrics = self.exporter.address().map(tracing::field::display),
             instances,
             "ready"
         );
@@ -159,6 +165,7 @@ impl Daemon {
                 },
                 Some(update) = self.updates.recv() => self.handle_update(update).await,
                 Some(sighting) = self.sightings.recv() => self.instances.handle_sighting(sighting),
+                () = self.exporter.next() => self.show_metrics(),
                 () = tokio::task::yield_now(), if more_to_tell => self.answer_query().await,
                 () = until(mute_ends) => self.end_mutes(),
             }
@@ -177,8 +184,8 @@ impl Daemon {
         if tokio::time::timeout(LAST_WORD, last_word).await.is_err() {
             warn!("stopping before everything was reported");
         }
-        let Self { service, controller, sightings, .. } = self;
-        drop((controller, sightings));
+        let Self { service, controller, sightings, exporter, .. } = self;
+        drop((controller, sightings, exporter));
         service.stop();
     }
 
@@ -194,22 +201,18 @@ impl Daemon {
                 for warning in loaded.warnings {
                     warn!("{warning}");
                 }
-                let new = loaded.config;
-                for what in new.needs_restart(&self.config) {
-                    warn!(what, "changed, and needs a restart");
+                let need_restart = loaded.config.needs_restart(&self.config);
+                let (old, mut new) = (self.config.reloadable, loaded.config.reloadable);
+                if new.settings != old.settings {
+                    self.instances.set_settings(new.settings);
                 }
-                let reloadable = new.reloadable;
-                if reloadable.settings != self.config.reloadable.settings {
-                    self.instances.set_settings(reloadable.settings);
+                if let Err(failure) = self.exporter.listen(new.metrics.listen) {
+                    error!(%failure, "metrics address not changed: the former one stays");
+                    new.metrics.listen = old.metrics.listen;
                 }
-                self.log.set_level(reloadable.log_level);
-                self.config.reloadable = reloadable;
-                info!(
-                    failure_threshold = reloadable.settings.failure_threshold,
-                    pulse_period_ms = reloadable.settings.pulse_floor.as_millis(),
-                    log_level = %reloadable.log_level,
-                    "configuration reloaded"
-                );
+                self.config.reloadable = new;
+                let levels = (old.log_level, new.log_level);
+                reload::say(&new.changes(&old), &need_restart, &self.log, levels);
             }
         }
         self.service.reloaded(STATUS);
@@ -217,75 +220,64 @@ impl Daemon {
 
     fn handle_datagram(&mut self, incoming: Incoming) {
         let journal = &self.common.journal;
-        journal.metrics.datagrams_received.increment();
         if let Some(commander) = incoming.new_commander {
             journal.commanded(commander);
         }
         match incoming.command {
-            Ok(command) => self.handle_command(command),
+            Ok(command) => {
+                let name = command.name();
+                let fate = self.handle_command(command);
+                self.common.journal.metrics.datagrams.received(Some(name), fate);
+            }
             Err(rejected) => {
-                let counter = match rejected {
-                    Rejected::Unsigned => &journal.metrics.datagrams_unsigned,
-                    Rejected::Datagram(_) | Rejected::Payload(_) => {
-                        &journal.metrics.datagrams_malformed
-                    }
+                let fate = match rejected {
+                    Rejected::Unsigned => Fate::Unsigned,
+                    Rejected::Datagram(_) | Rejected::Payload(_) => Fate::Malformed,
                 };
-                counter.increment();
+                journal.metrics.datagrams.received(rejected.command(), fate);
                 journal.bad_datagram(incoming.from, &describe(&rejected));
             }
         }
     }
 
-    fn handle_command(&mut self, command: AgentCommand) {
+    fn handle_command(&mut self, command: AgentCommand) -> Fate {
         debug!(?command, "command");
-        match command {
+        let name = command.name();
+        let (instance, done) = match command {
             AgentCommand::ModHost { host, reporting } => {
                 if self.instances.host_reporting() != reporting {
                     self.common.journal.host_reporting(host, reporting);
                 }
                 self.instances.set_host_reporting(reporting);
+                return Fate::Obeyed;
             }
+            AgentCommand::Query => {
+                self.query.ask(&self.instances);
+                return Fate::Obeyed;
+            }
+            AgentCommand::Loopback => return Fate::Obeyed,
             AgentCommand::AddInstance { instance, reporting }
             | AgentCommand::ModInstance { instance, reporting } => {
-                if let Err(why) = self.instances.provision(instance, reporting) {
-                    self.refuse(instance, "ADD_INST", &why);
-                }
+                (instance, self.instances.provision(instance, reporting))
             }
-            AgentCommand::DelInstance { instance } => {
-                if self.instances.delete(instance).is_err() {
-                    self.refuse(instance, "DEL_INST", &Refused::UnknownInstance);
-                }
-            }
-            AgentCommand::Query => self.query.ask(&self.instances),
+            AgentCommand::DelInstance { instance } => (instance, self.instances.delete(instance)),
             AgentCommand::Vote { instance, event } => {
-                let vote = self.instances.act(instance, event, NotificationType::Revocable);
-                if let Err(why) = vote {
-                    self.refuse(instance, "VOTE_INST", &why);
-                }
+                (instance, self.instances.act(instance, event, NotificationType::Revocable))
             }
             AgentCommand::Notify { instance, event } => {
-                let told = self.instances.act(instance, event, NotificationType::Irrevocable);
-                if let Err(why) = told {
-                    self.refuse(instance, "NOTIFY_INST", &why);
-                }
-            }
-            AgentCommand::Loopback => {}
-        }
-    }
-
-    fn refuse(&self, instance: InstanceId, command: &str, why: &Refused) {
-        let journal = &self.common.journal;
-        let (counter, why) = match why {
-            Refused::UnknownInstance => {
-                (&journal.metrics.commands_unknown_instance, "no such instance")
-            }
-            Refused::TooManyOrders => (&journal.metrics.commands_refused, "too many wait for it"),
-            Refused::TooManyInstances => {
-                (&journal.metrics.commands_refused, "too many instances without a channel")
+                (instance, self.instances.act(instance, event, NotificationType::Irrevocable))
             }
         };
-        counter.increment();
-        journal.bad_command(instance, command, why);
+        let (fate, why) = match done {
+            Ok(()) => return Fate::Obeyed,
+            Err(Refused::UnknownInstance) => (Fate::UnknownInstance, "no such instance"),
+            Err(Refused::TooManyOrders) => (Fate::Refused, "too many wait for it"),
+            Err(Refused::TooManyInstances) => {
+                (Fate::Refused, "too many instances without a channel")
+            }
+        };
+        self.common.journal.bad_command(instance, name, why);
+        fate
     }
 
     async fn handle_update(&mut self, update: Update) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::InstanceInfo;
 use heartbeat_proto::guest::{EventType, NotificationType};
-use heartbeat_proto::session::{Reporting, Session, Settings};
+use heartbeat_proto::session::{Reporting, Session, Settings, State};
 
 use crate::channel::{Channel, Common};
 use crate::channel_name::{ChannelName, Naming};
@@ -55,6 +55,16 @@ struct Entry {
     reporting: bool,
     files: Files,
     seat: Arc<Seat>,
+}
+
+/// What the metrics show of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) state: State,
+    pub(crate) heartbeating: bool,
+    pub(crate) reporting: bool,
+    pub(crate) provisioned: bool,
+    pub(crate) misses: u32,
 }
 
 /// Why a command is not carried out.
@@ -241,7 +251,8 @@ impl Instances {
             }
         } else {
             let actions = left_over.iter().filter(|order| matches!(order, Order::Action(..)));
-            self.common.journal.metrics.commands_refused.add(actions.count() as u64);
+            let dropped = &self.common.journal.metrics.datagrams.actions_dropped;
+            dropped.add(actions.count() as u64);
         }
     }
 
@@ -273,6 +284,16 @@ impl Instances {
     /// The same of one of them.
     pub(crate) fn get(&self, instance: InstanceId) -> Option<(bool, Known)> {
         self.entries.get(&instance).map(|entry| (entry.provisioned, entry.seat.known()))
+    }
+
+    /// What the metrics show of every instance.
+    pub(crate) fn summaries(&self) -> impl Iterator<Item = Summary> {
+        self.entries.values().map(Entry::summary)
+    }
+
+    /// What they show of one.
+    pub(crate) fn summary(&self, instance: InstanceId) -> Option<Summary> {
+        self.entries.get(&instance).map(Entry::summary)
     }
 
     fn gone(&mut self, instance: InstanceId) {
@@ -308,6 +329,16 @@ impl Instances {
 }
 
 impl Entry {
+    fn summary(&self) -> Summary {
+        self.seat.with_known(|known| Summary {
+            state: known.state,
+            heartbeating: known.info.heartbeating,
+            reporting: known.info.reporting,
+            provisioned: self.provisioned,
+            misses: known.misses,
+        })
+    }
+
     fn order(&self, order: ChannelOrder) {
         // Only actions are ever refused.
         self.seat.order(Order::Channel(order));

@@ -141,7 +141,7 @@ impl Journal {
 
     /// An event could not be sent; a guest's state reaches the controller with its next query.
     pub(crate) fn unsent(&self, event: &str, why: &str) {
-        self.metrics.datagrams_unsent.increment();
+        self.metrics.datagrams.sent(event, false);
         line!(self, unsent, warn, event, why, "event not sent to the controller");
     }
 
@@ -179,16 +179,20 @@ impl Journal {
                     "guest asks to be watched"
                 );
             }
-            Note::Clamped(value) => line!(
-                self, complaints, warn, %instance, name, key = value.key, asked = value.asked,
-                used = value.used, "guest asks for a value out of bounds"
-            ),
+            Note::Clamped(value) => {
+                metrics.values_clamped.increment();
+                line!(
+                    self, complaints, warn, %instance, name, key = value.key, asked = value.asked,
+                    used = value.used, "guest asks for a value out of bounds"
+                );
+            }
             Note::InitRefused => {
                 metrics.inits_refused.increment();
                 line!(self, complaints, warn, %instance, name, "guest sends init too often: ignored");
             }
             Note::Answered { round_trip, first } => {
                 metrics.heartbeats.increment();
+                metrics.round_trips.observe(*round_trip);
                 if *first {
                     let round_trip_us = round_trip.as_micros();
                     line!(self, changes, info, %instance, name, round_trip_us, "heartbeating");
@@ -262,11 +266,11 @@ impl Journal {
             }
             Note::Concluded { event, notification, vote, by } => {
                 let counter = match by {
-                    ConcludedBy::Answer => &metrics.votes_answered,
-                    ConcludedBy::Timeout
-                    | ConcludedBy::Replaced
-                    | ConcludedBy::NotConnected
-                    | ConcludedBy::Gone => &metrics.votes_unanswered,
+                    ConcludedBy::Answer => &metrics.votes.answered,
+                    ConcludedBy::Timeout => &metrics.votes.timed_out,
+                    ConcludedBy::Replaced => &metrics.votes.replaced,
+                    ConcludedBy::NotConnected => &metrics.votes.not_connected,
+                    ConcludedBy::Gone => &metrics.votes.gone,
                 };
                 counter.increment();
                 line!(

@@ -1,15 +1,33 @@
 //! What is counted.
+//!
+//! Guests' tasks and the main loop count in place, with atomics: a heartbeat costs three additions. What is shown to a
+//! monitoring system, and what of the main loop's state besides, is in [`exposition`].
 
-use daemon_kit::metrics::Counter;
+mod exposition;
+
+use daemon_kit::metrics::{Counter, Histogram, Table};
+use heartbeat_proto::control::{AgentCommand, ServerEvent};
 use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
+
+pub(crate) use exposition::Observed;
+
+/// Round trips are counted by these bounds, in microseconds: from what a virtio port takes to the longest that is of
+/// interest.
+const ROUND_TRIPS: &[u64] = &[
+    100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000,
+];
 
 /// Every counter of the daemon; each starts at zero with it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Metrics {
     /// Connections made to channels.
     pub(crate) connections: Counter,
     /// Attempts to connect that failed.
     pub(crate) connection_failures: Counter,
+    /// Attempts to connect that found no socket with the channel's name.
+    pub(crate) channels_missing: Counter,
     /// Challenges written.
     pub(crate) challenges: Counter,
     /// Challenges left out because the guest does not read what it was sent before.
@@ -18,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) messages_skipped: Counter,
     /// Challenges answered.
     pub(crate) heartbeats: Counter,
+    /// How long the answers took.
+    pub(crate) round_trips: Histogram,
     /// Answers with a wrong number.
     pub(crate) wrong_numbers: Counter,
     /// Answers when none was awaited.
@@ -34,53 +54,189 @@ pub(crate) struct Metrics {
     pub(crate) inits: Counter,
     /// `init` thrown away because they came too fast.
     pub(crate) inits_refused: Counter,
+    /// Values of `init` that were out of bounds.
+    pub(crate) values_clamped: Counter,
     /// Lines that are no message.
     pub(crate) malformed_messages: Counter,
     /// Lines that are too long.
     pub(crate) long_messages: Counter,
     /// Rests of lines at the beginning of a connection.
     pub(crate) fragments: Counter,
+    /// Bytes read from guests.
+    pub(crate) bytes_received: Counter,
+    /// Bytes of lines that are no message.
+    pub(crate) bytes_malformed: Counter,
+    /// Bytes of lines that are too long.
+    pub(crate) bytes_too_long: Counter,
+    /// Bytes of rests of lines.
+    pub(crate) bytes_fragments: Counter,
     /// Votes and notifications put to guests.
     pub(crate) votes_asked: Counter,
-    /// Votes and notifications answered by guests.
-    pub(crate) votes_answered: Counter,
-    /// Votes and notifications whose time was over, or that could not be asked.
-    pub(crate) votes_unanswered: Counter,
+    /// How votes and notifications ended.
+    #[serde(flatten)]
+    pub(crate) votes: Votes,
     /// Answers to votes that are not open, or of another session.
     pub(crate) votes_unexpected: Counter,
     /// Times that reading from a guest was put off because it sends too much.
     pub(crate) reads_put_off: Counter,
     /// Timers of our own that fired more than an interval late.
     pub(crate) late_timers: Counter,
-    /// Datagrams received.
-    pub(crate) datagrams_received: Counter,
-    /// Datagrams that are none, or whose text is not what their command wants.
-    pub(crate) datagrams_malformed: Counter,
-    /// Datagrams with another signature than guestAgent's.
-    pub(crate) datagrams_unsigned: Counter,
-    /// Commands for instances that are not known.
-    pub(crate) commands_unknown_instance: Counter,
-    /// Votes and notifications thrown away because too many wait for one instance.
-    pub(crate) commands_refused: Counter,
-    /// Datagrams sent.
-    pub(crate) datagrams_sent: Counter,
-    /// Datagrams that could not be sent.
-    pub(crate) datagrams_unsent: Counter,
-    /// Attempts to connect that found no socket with the channel's name.
-    pub(crate) channels_missing: Counter,
+    /// Datagrams in and out.
+    #[serde(flatten)]
+    pub(crate) datagrams: Datagrams,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let zero = Counter::default;
+        Self {
+            connections: zero(),
+            connection_failures: zero(),
+            channels_missing: zero(),
+            challenges: zero(),
+            challenges_skipped: zero(),
+            messages_skipped: zero(),
+            heartbeats: zero(),
+            round_trips: Histogram::new(ROUND_TRIPS),
+            wrong_numbers: zero(),
+            late_responses: zero(),
+            misses: zero(),
+            losses: zero(),
+            faults_muted: zero(),
+            unhealthy_responses: zero(),
+            inits: zero(),
+            inits_refused: zero(),
+            values_clamped: zero(),
+            malformed_messages: zero(),
+            long_messages: zero(),
+            fragments: zero(),
+            bytes_received: zero(),
+            bytes_malformed: zero(),
+            bytes_too_long: zero(),
+            bytes_fragments: zero(),
+            votes_asked: zero(),
+            votes: Votes::default(),
+            votes_unexpected: zero(),
+            reads_put_off: zero(),
+            late_timers: zero(),
+            datagrams: Datagrams::default(),
+        }
+    }
+}
+
+/// Votes and notifications, by how they ended. All but an answer count as agreement.
+#[derive(Debug, Default)]
+pub(crate) struct Votes {
+    pub(crate) answered: Counter,
+    pub(crate) timed_out: Counter,
+    pub(crate) replaced: Counter,
+    pub(crate) not_connected: Counter,
+    pub(crate) gone: Counter,
+}
+
+impl Votes {
+    fn unanswered(&self) -> u64 {
+        let counters = [&self.timed_out, &self.replaced, &self.not_connected, &self.gone];
+        counters.into_iter().map(Counter::get).sum()
+    }
+}
+
+impl Serialize for Votes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut shown = serializer.serialize_map(Some(2))?;
+        shown.serialize_entry("votes_answered", &self.answered)?;
+        shown.serialize_entry("votes_unanswered", &self.unanswered())?;
+        shown.end()
+    }
+}
+
+/// What became of a datagram that came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It was carried out.
+    Obeyed,
+    /// It is for an instance that is not known.
+    UnknownInstance,
+    /// Too many wait for its instance, or there are too many instances without a channel.
+    Refused,
+    /// It is none, or its text is not what its command wants.
+    Malformed,
+    /// It has another signature than guestAgent's.
+    Unsigned,
+}
+
+impl Fate {
+    const NAMES: &[&str] = &["obeyed", "unknown_instance", "refused", "malformed", "unsigned"];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Obeyed => "obeyed",
+            Self::UnknownInstance => "unknown_instance",
+            Self::Refused => "refused",
+            Self::Malformed => "malformed",
+            Self::Unsigned => "unsigned",
+        }
+    }
+}
+
+/// What cannot be read has no command.
+const NO_COMMAND: &str = "none";
+
+/// The commands of guestAgent, and what is none.
+const COMMANDS: &[&str] = {
+    let [a, b, c, d, e, f, g, h] = AgentCommand::NAMES;
+    &[a, b, c, d, e, f, g, h, NO_COMMAND]
+};
+
+const EVENTS: &[&str] = &ServerEvent::NAMES;
+
+/// Datagrams in and out, by command and fate.
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    received: Table,
+    sent: Table,
+    /// Votes and notifications that were taken and then thrown away with their instance.
+    pub(crate) actions_dropped: Counter,
+}
+
+impl Default for Datagrams {
+    fn default() -> Self {
+        Self {
+            received: Table::new(COMMANDS, Fate::NAMES),
+            sent: Table::new(EVENTS, &["sent", "unsent"]),
+            actions_dropped: Counter::default(),
+        }
+    }
+}
+
+impl Datagrams {
+    /// One came in.
+    pub(crate) fn received(&self, command: Option<&str>, fate: Fate) {
+        self.received.count(command.unwrap_or(NO_COMMAND), fate.as_str());
+    }
+
+    /// One went out, or could not.
+    pub(crate) fn sent(&self, event: &str, sent: bool) {
+        self.sent.count(event, if sent { "sent" } else { "unsent" });
+    }
+}
+
+/// The sums.
+impl Serialize for Datagrams {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let received = |fate: Fate| self.received.column(fate.as_str());
+        let refused = received(Fate::Refused) + self.actions_dropped.get();
+        let mut shown = serializer.serialize_map(Some(7))?;
+        shown.serialize_entry("datagrams_received", &self.received.total())?;
+        shown.serialize_entry("datagrams_malformed", &received(Fate::Malformed))?;
+        shown.serialize_entry("datagrams_unsigned", &received(Fate::Unsigned))?;
+        shown.serialize_entry("commands_unknown_instance", &received(Fate::UnknownInstance))?;
+        shown.serialize_entry("commands_refused", &refused)?;
+        shown.serialize_entry("datagrams_sent", &self.sent.column("sent"))?;
+        shown.serialize_entry("datagrams_unsent", &self.sent.column("unsent"))?;
+        shown.end()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_counter_is_shown_under_its_name() {
-        let metrics = Metrics::default();
-        metrics.losses.increment();
-        metrics.heartbeats.add(3);
-        let shown = serde_json::to_value(&metrics).unwrap();
-        assert_eq!((&shown["losses"], &shown["heartbeats"]), (&1.into(), &3.into()));
-        assert_eq!(shown["misses"], 0);
-    }
-}
+mod tests;

@@ -122,6 +122,11 @@ impl Seat {
         lock(&self.known).name.clone()
     }
 
+    /// Reads what is counted, without the texts.
+    pub(crate) fn with_known<T>(&self, read: impl FnOnce(&Known) -> T) -> T {
+        read(&lock(&self.known))
+    }
+
     /// Reads one thing that is known.
     pub(crate) fn info(&self) -> InstanceInfo {
         lock(&self.known).info

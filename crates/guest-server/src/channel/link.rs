@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use daemon_kit::unpredictable;
 use heartbeat_proto::MonotonicTime;
-use heartbeat_proto::guest::{HostMessage, LineFramer};
-use heartbeat_proto::session::Session;
+use heartbeat_proto::guest::{Frame, HostMessage, LineFramer};
+use heartbeat_proto::session::{Session, Unreadable};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::UnixStream;
 
@@ -118,8 +118,13 @@ impl Link {
 
     /// Waits for bytes and hands their lines to the session; writes what is unsent meanwhile.
     /// May be dropped while it waits: nothing that was read is lost.
-    pub(super) async fn input(&mut self, clock: Clock, session: &mut Session) -> Input {
-        poll_fn(|cx| self.poll_input(cx, clock, session)).await
+    pub(super) async fn input(
+        &mut self,
+        clock: Clock,
+        session: &mut Session,
+        metrics: &Metrics,
+    ) -> Input {
+        poll_fn(|cx| self.poll_input(cx, clock, session, metrics)).await
     }
 
     fn poll_input(
@@ -127,6 +132,7 @@ impl Link {
         cx: &mut Context<'_>,
         clock: Clock,
         session: &mut Session,
+        metrics: &Metrics,
     ) -> Poll<Input> {
         if let Err(error) = self.poll_unsent(cx) {
             return Poll::Ready(Input::Closed(error.to_string()));
@@ -147,9 +153,21 @@ impl Link {
                 let bytes = buffer.filled();
                 let now = clock.now();
                 self.reads.spend(bytes.len());
+                metrics.bytes_received.add(bytes.len() as u64);
                 self.framer.push(bytes, |frame| {
-                    session.handle_frame(now, &frame, &mut unpredictable);
+                    let unreadable = session.handle_frame(now, &frame, &mut unpredictable);
+                    let Frame::Line { bytes, .. } = frame else { return };
+                    let counter = match unreadable {
+                        Some(Unreadable::Malformed) => &metrics.bytes_malformed,
+                        Some(Unreadable::Fragment) => &metrics.bytes_fragments,
+                        Some(Unreadable::TooLong) | None => return,
+                    };
+                    counter.add(bytes.len() as u64);
                 });
+                match self.framer.take_thrown_away() {
+                    0 => {}
+                    thrown_away => metrics.bytes_too_long.add(thrown_away),
+                }
                 Poll::Ready(if bytes.len() == READ_SIZE { Input::Much } else { Input::Some })
             }
         }

@@ -58,7 +58,7 @@ async fn what_waited_goes_out_when_the_guest_reads_again_and_challenges_with_it(
     let mut drained = vec![0; 1 << 20];
     let unsent = async {
         while link.unsent() > 0 {
-            let input = link.input(clock, &mut session);
+            let input = link.input(clock, &mut session, &metrics);
             let patience = std::time::Duration::from_millis(5);
             let _ = tokio::time::timeout(patience, input).await;
         }
@@ -78,14 +78,14 @@ async fn what_waited_goes_out_when_the_guest_reads_again_and_challenges_with_it(
 #[tokio::test]
 async fn a_guest_that_sends_too_much_is_read_more_slowly() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let clock = Clock::start();
+    let (clock, metrics) = (Clock::start(), Metrics::default());
     let mut link = Link::new(ours, 1, clock.now());
     let mut session = session();
     let writer =
         tokio::spawn(async move { while theirs.write_all(&[b'\n'; 4096]).await.is_ok() {} });
     let mut pieces = 0;
     loop {
-        match link.input(clock, &mut session).await {
+        match link.input(clock, &mut session, &metrics).await {
             Input::Some | Input::Much => pieces += 1,
             Input::PutOff => break,
             Input::Closed(why) => panic!("{why}"),
@@ -96,16 +96,18 @@ async fn a_guest_that_sends_too_much_is_read_more_slowly() {
     let resumes = link.resumes_at().unwrap();
     assert!(resumes > clock.now() || pieces > 8);
     tokio::time::sleep_until(clock.instant(resumes)).await;
-    assert!(matches!(link.input(clock, &mut session).await, Input::Some | Input::Much));
+    assert!(matches!(link.input(clock, &mut session, &metrics).await, Input::Some | Input::Much));
     writer.abort();
 }
 
 #[tokio::test]
 async fn the_end_of_the_channel_is_told_at_once() {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let clock = Clock::start();
+    let (clock, metrics) = (Clock::start(), Metrics::default());
     let mut link = Link::new(ours, 1, clock.now());
     drop(theirs);
-    let Input::Closed(why) = link.input(clock, &mut session()).await else { panic!("not closed") };
+    let Input::Closed(why) = link.input(clock, &mut session(), &metrics).await else {
+        panic!("not closed")
+    };
     assert_eq!(why, "end of file");
 }

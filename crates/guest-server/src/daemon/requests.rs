@@ -7,11 +7,13 @@ use daemon_kit::{ControlRequest, MuteOrder};
 use heartbeat_proto::InstanceId;
 
 use super::Daemon;
+use crate::metrics::Observed;
 use crate::status::{Controlled, Sources};
 
 impl Daemon {
     pub(super) fn handle_request(&mut self, request: ControlRequest) {
         match request.command() {
+            "metrics" => self.exporter.ask(request),
             "status" => {
                 let controlled = Controlled {
                     address: self.controller.local_addr().ok(),
@@ -40,6 +42,17 @@ impl Daemon {
             _ => request
                 .refuse("unknown request: expected status, instance, metrics, mute or unmute"),
         }
+    }
+
+    /// The metrics for those who ask, or the next piece of them.
+    pub(super) fn show_metrics(&mut self) {
+        self.exporter.render(&Observed {
+            metrics: &self.common.journal.metrics,
+            instances: &self.instances,
+            muted: self.mutes.len(),
+            commanded: self.controller.is_commanded(),
+            per_instance: self.config.reloadable.metrics.per_instance,
+        });
     }
 
     fn sources(&self) -> Sources<'_> {

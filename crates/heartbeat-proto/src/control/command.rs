@@ -105,6 +105,33 @@ impl AgentCommand {
         }
     }
 
+    /// The words of the protocol's table for all commands.
+    pub const NAMES: [&str; 8] = [
+        "MOD_HOST",
+        "ADD_INST",
+        "MOD_INST",
+        "DEL_INST",
+        "QRY_INST",
+        "VOTE_INST",
+        "NOTIFY_INST",
+        "LOOPBACK",
+    ];
+
+    /// The word of the protocol's table.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ModHost { .. } => "MOD_HOST",
+            Self::AddInstance { .. } => "ADD_INST",
+            Self::ModInstance { .. } => "MOD_INST",
+            Self::DelInstance { .. } => "DEL_INST",
+            Self::Query => "QRY_INST",
+            Self::Vote { .. } => "VOTE_INST",
+            Self::Notify { .. } => "NOTIFY_INST",
+            Self::Loopback => "LOOPBACK",
+        }
+    }
+
     /// Reads a command that has the right signature.
     ///
     /// # Errors

@@ -146,6 +146,10 @@ impl ServerEvent {
         }
     }
 
+    /// The words of the protocol's table for all events.
+    pub const NAMES: [&str; 7] =
+        ["MONITOR_READY", "QRY_INST", "RUNNING", "STOPPED", "ILLHEALTH", "LOSS", "VOTE_NOTIFY"];
+
     /// The word of the protocol's table.
     #[must_use]
     pub const fn name(&self) -> &'static str {

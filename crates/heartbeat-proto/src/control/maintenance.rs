@@ -38,6 +38,19 @@ pub enum MaintenanceCommand<'a> {
 }
 
 impl<'a> MaintenanceCommand<'a> {
+    /// The words of the protocol's table for all commands.
+    pub const NAMES: [&'static str; 3] = ["ADD_HOST", "MOD_HOST", "DEL_HOST"];
+
+    /// The word of the protocol's table.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AddHost(_) => "ADD_HOST",
+            Self::ModHost(_) => "MOD_HOST",
+            Self::DelHost { .. } => "DEL_HOST",
+        }
+    }
+
     /// Reads a command that has the right signature.
     ///
     /// # Errors

@@ -45,6 +45,17 @@ pub enum PayloadError {
     },
 }
 
+impl PayloadError {
+    /// The command's name, if it has one.
+    #[must_use]
+    pub const fn command(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownCommand(_) => None,
+            Self::Json { command, .. } | Self::Value { command, .. } => Some(*command),
+        }
+    }
+}
+
 fn parse<'a, T: Deserialize<'a>>(command: &'static str, text: &'a str) -> Result<T, PayloadError> {
     serde_json::from_str(text).map_err(|source| PayloadError::Json { command, source })
 }

@@ -32,6 +32,28 @@ fn golden() -> Vec<Golden> {
 }
 
 #[test]
+fn the_names_are_those_of_the_commands() {
+    let instance = InstanceId::from_u128(1);
+    let command = AgentCommand::DelInstance { instance };
+    assert!(AgentCommand::NAMES.contains(&command.name()));
+    assert!(AgentCommand::NAMES.contains(&AgentCommand::Loopback.name()));
+    assert!(ServerEvent::NAMES.contains(&ServerEvent::Loss(instance).name()));
+    let text = r#"{"hostname":"h","uuid":"00000000-0000-0000-0000-000000000001"}"#;
+    let datagram = Datagram {
+        signature: Signature::MaintenanceCommand,
+        sender: "",
+        command: code::DEL_HOST,
+        text,
+    };
+    let command = MaintenanceCommand::decode(&datagram).unwrap();
+    assert_eq!(command.name(), MaintenanceCommand::NAMES[2]);
+    let error = AgentCommand::decode(&Datagram { command: code::VOTE_INST, ..datagram });
+    assert_eq!(error.unwrap_err().command(), Some("VOTE_INST"));
+    let error = AgentCommand::decode(&Datagram { command: 7, ..datagram });
+    assert_eq!(error.unwrap_err().command(), None);
+}
+
+#[test]
 fn every_golden_datagram_is_read_and_written_back_to_the_same_bytes() {
     let mut seen = std::collections::BTreeMap::<String, u32>::new();
     for golden in golden() {

@@ -28,11 +28,12 @@ pub struct LineFramer {
     partial: Vec<u8>,
     skipping: bool,
     leading: bool,
+    thrown_away: u64,
 }
 
 impl Default for LineFramer {
     fn default() -> Self {
-        Self { partial: Vec::new(), skipping: false, leading: true }
+        Self { partial: Vec::new(), skipping: false, leading: true, thrown_away: 0 }
     }
 }
 
@@ -53,13 +54,24 @@ impl LineFramer {
         self.partial.len()
     }
 
+    /// Bytes of lines that were too long, since this was last asked.
+    pub fn take_thrown_away(&mut self) -> u64 {
+        std::mem::take(&mut self.thrown_away)
+    }
+
+    fn throw_away(&mut self, piece: &[u8]) {
+        self.thrown_away += (self.partial.len() + piece.len()) as u64;
+        self.partial = Vec::new();
+    }
+
     fn finish(&mut self, end: &[u8], sink: &mut impl FnMut(Frame<'_>)) {
         let leading = std::mem::take(&mut self.leading);
         if std::mem::take(&mut self.skipping) {
+            self.throw_away(end);
             return;
         }
         if self.partial.len() + end.len() > MAX_LINE {
-            self.partial = Vec::new();
+            self.throw_away(end);
             sink(Frame::TooLong);
             return;
         }
@@ -77,10 +89,11 @@ impl LineFramer {
 
     fn keep(&mut self, beginning: &[u8], sink: &mut impl FnMut(Frame<'_>)) {
         if self.skipping {
+            self.throw_away(beginning);
             return;
         }
         if self.partial.len() + beginning.len() > MAX_LINE {
-            self.partial = Vec::new();
+            self.throw_away(beginning);
             self.skipping = true;
             sink(Frame::TooLong);
         } else {
@@ -156,11 +169,12 @@ mod tests {
             framer.push(&[b'x'; 1000], |_| told += 1);
         }
         assert_eq!((told, framer.held()), (1, 0));
+        assert_eq!((framer.take_thrown_away(), framer.take_thrown_away()), (10_000_000, 0));
         framer.push(b"\n{}\n", |frame| {
             assert_eq!(frame, Frame::Line { bytes: b"{}", leading: false });
             told += 1;
         });
-        assert_eq!(told, 2);
+        assert_eq!((told, framer.take_thrown_away()), (2, 0));
     }
 
     proptest! {

@@ -74,6 +74,16 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Disconnected,
+        Self::Suspended,
+        Self::WaitingInit,
+        Self::Paused,
+        Self::WaitingResponse,
+        Self::WaitingChallenge,
+    ];
+
     /// The state's name, as the protocol's table has it where it has one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

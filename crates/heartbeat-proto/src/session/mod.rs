@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use connection::{ConnectError, MAX_BACKOFF, MIN_BACKOFF, SETTLING};
 pub use context::{Random, Reporting, Settings, State};
-pub use output::{Clamped, ConcludedBy, Note, Output, Report};
+pub use output::{Clamped, ConcludedBy, Note, Output, Report, Unreadable};
 pub use parameters::{MAX_INTERVAL, MAX_SECS};
 
 use crate::control::InstanceInfo;
@@ -159,25 +159,33 @@ impl Session {
     }
 
     /// The channel delivered a line. Those that were read together with the one that made the
-    /// session close the channel are thrown away.
-    pub fn handle_frame(&mut self, now: MonotonicTime, frame: &Frame<'_>, random: &mut dyn Random) {
+    /// session close the channel are thrown away. Says why it is no message, if it is none.
+    pub fn handle_frame(
+        &mut self,
+        now: MonotonicTime,
+        frame: &Frame<'_>,
+        random: &mut dyn Random,
+    ) -> Option<Unreadable> {
         if !self.connection.is_connected() {
-            return;
+            return None;
         }
-        match frame {
+        let unreadable = match frame {
             Frame::TooLong => {
                 self.out.note(Note::TooLong);
                 self.nack(now, "message too long");
+                Some(Unreadable::TooLong)
             }
             Frame::Line { bytes, leading } => match GuestMessage::decode(bytes) {
                 Ok(received) => {
                     self.out.seen(received.sequence);
                     self.handle_message(now, received.message, random);
+                    None
                 }
-                Err(malformed) => self.handle_malformed(now, malformed, *leading),
+                Err(malformed) => Some(self.handle_malformed(now, malformed, *leading)),
             },
-        }
+        };
         self.settle(now);
+        unreadable
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come, or a later one.
@@ -295,12 +303,20 @@ impl Session {
         received == expected
     }
 
-    fn handle_malformed(&mut self, now: MonotonicTime, malformed: Malformed, leading: bool) {
+    fn handle_malformed(
+        &mut self,
+        now: MonotonicTime,
+        malformed: Malformed,
+        leading: bool,
+    ) -> Unreadable {
         if let Some(sequence) = malformed.sequence {
             self.out.seen(sequence);
         }
         match malformed.kind {
-            MalformedKind::NotAnObject if leading => self.out.note(Note::Fragment),
+            MalformedKind::NotAnObject if leading => {
+                self.out.note(Note::Fragment);
+                return Unreadable::Fragment;
+            }
             MalformedKind::NotAnObject => self.out.note(Note::Malformed(malformed.kind)),
             MalformedKind::BadVersion(_)
             | MalformedKind::Key(_)
@@ -311,6 +327,7 @@ impl Session {
                 }
             }
         }
+        Unreadable::Malformed
     }
 
     fn nack(&mut self, now: MonotonicTime, log_msg: &str) {

@@ -163,6 +163,17 @@ pub enum Note {
     Reporting(bool),
 }
 
+/// Why a line is no message; it is noted too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It does not say what a message says.
+    Malformed,
+    /// It is the rest of one that was written before the connection.
+    Fragment,
+    /// It is too long.
+    TooLong,
+}
+
 /// How a vote or notification ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConcludedBy {

@@ -135,9 +135,9 @@ impl Bench {
     }
 
     /// Any one input.
-    pub(super) fn input(
+    pub(super) fn input<T>(
         &mut self,
-        input: impl FnOnce(&mut Session, MonotonicTime, &mut dyn Random),
+        input: impl FnOnce(&mut Session, MonotonicTime, &mut dyn Random) -> T,
     ) -> Vec<String> {
         let dice = &mut self.dice;
         input(&mut self.session, self.now, &mut || {
