@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use daemon_kit::metrics::MetricsSettings;
 use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
 use daemon_kit::program::Checked;
+use daemon_kit::reload::Change;
 use daemon_kit::{Failure, LogLevel};
 
 use crate::cli::Cli;
@@ -33,6 +35,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("agent", "vim_cmd_port"),
     ("client", "rx_port"),
     ("log", "level"),
+    ("metrics", "listen"),
+    ("metrics", "per_instance"),
     ("agent", "hbs_failure_threshold"),
     ("client", "hbs_failure_threshold"),
     ("client", "hbs_pulse_period"),
@@ -58,7 +62,33 @@ pub(crate) struct Config {
     pub(crate) mtc_command_port: u16,
     pub(crate) floating_ip: Option<IpAddr>,
     pub(crate) wait_for: Vec<PathBuf>,
+    pub(crate) reloadable: Reloadable,
+}
+
+/// What is read anew on HUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reloadable {
     pub(crate) log_level: LogLevel,
+    pub(crate) metrics: MetricsSettings,
+}
+
+impl Reloadable {
+    /// What differs from `former`.
+    pub(crate) fn changes(&self, former: &Self) -> Vec<Change> {
+        let (old, new) = (&former.metrics, &self.metrics);
+        [
+            Change::plain("log level", &former.log_level, &self.log_level),
+            Change::plain("[metrics] listen", &old.listen_text(), &new.listen_text()),
+            Change::plain(
+                "[metrics] per_instance",
+                &old.per_instance_text(),
+                &new.per_instance_text(),
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// Reads and checks the whole configuration.
@@ -102,11 +132,14 @@ pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
         },
         floating_ip: cli.floating_ip,
         wait_for: common.wait_for.clone(),
-        log_level: own.log_level(common.process.log_level)?,
+        reloadable: Reloadable {
+            log_level: own.log_level(common.process.log_level)?,
+            metrics: MetricsSettings::read(&own)?,
+        },
     };
     let notices = [own.notice, mtc.notice, nfv.notice].into_iter().flatten().collect();
     let warnings = own.warnings.into_iter().chain(bind_warning).collect();
-    Ok(Checked { log_level: config.log_level, config, warnings, notices })
+    Ok(Checked { log_level: config.reloadable.log_level, config, warnings, notices })
 }
 
 /// `[guest-rest-api] host` and `port` of the VIM's own file.
@@ -126,18 +159,29 @@ fn vim_address(nfv: &Sources) -> Result<VimAddress, Failure> {
 
 impl Config {
     /// What differs from `former` and is not read anew while the daemon runs.
-    pub(crate) fn needs_restart(&self, former: &Self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn needs_restart(&self, former: &Self) -> Vec<Change> {
+        let bind = "--bind, or the management interface's address";
+        let (old, new) = (former, self);
         [
-            ("--bind, or the management interface's address", self.bind != former.bind),
-            ("[agent] rx_port", self.agent_port != former.agent_port),
-            ("[client] rx_port", self.server_port != former.server_port),
-            ("[agent] vim_cmd_port", self.listen != former.listen),
-            ("[guest-rest-api] host or port", self.vim != former.vim),
-            ("[agent] hbs_to_mtc_event_port", self.mtc_event_port != former.mtc_event_port),
-            ("[agent] mtc_to_guest_cmd_port", self.mtc_command_port != former.mtc_command_port),
+            Change::plain(bind, &old.bind, &new.bind),
+            Change::plain("[agent] rx_port", &old.agent_port, &new.agent_port),
+            Change::plain("[client] rx_port", &old.server_port, &new.server_port),
+            Change::plain("[agent] vim_cmd_port", &old.listen, &new.listen),
+            Change::plain("[guest-rest-api] host or port", &old.vim, &new.vim),
+            Change::plain(
+                "[agent] hbs_to_mtc_event_port",
+                &old.mtc_event_port,
+                &new.mtc_event_port,
+            ),
+            Change::plain(
+                "[agent] mtc_to_guest_cmd_port",
+                &old.mtc_command_port,
+                &new.mtc_command_port,
+            ),
         ]
         .into_iter()
-        .filter_map(|(what, differs)| differs.then_some(what))
+        .flatten()
+        .collect()
     }
 }
 
@@ -160,7 +204,9 @@ impl fmt::Display for Config {
         for file in &self.wait_for {
             writeln!(f, "wait-for = {}", file.display())?;
         }
-        writeln!(f, "log-level = {}", self.log_level)
+        let Reloadable { log_level, metrics } = &self.reloadable;
+        writeln!(f, "log-level = {log_level}")?;
+        write!(f, "{metrics}")
     }
 }
 

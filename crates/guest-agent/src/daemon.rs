@@ -11,7 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe};
+use daemon_kit::metrics::Exporter;
+use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe, reload};
 use heartbeat_proto::vim::InstanceEvent;
 use heartbeat_proto::{InstanceId, MonotonicTime};
 use tokio::sync::mpsc;
@@ -21,13 +22,14 @@ use tracing::{debug, error, info, warn};
 use crate::NAME;
 use crate::cli::Cli;
 use crate::config::{self, Config};
-use crate::fleet::{Fleet, Rejected};
+use crate::fleet::Fleet;
 use crate::floating;
 use crate::history::Histories;
 use crate::http;
 use crate::inventory::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT, Inventory, Output};
 use crate::journal::Journal;
 use crate::maintenance::Maintenance;
+use crate::metrics::Fate;
 use crate::vim::{Dispatcher, Done, Job, Pushed, Report, Transmitter, VimAnswer};
 
 /// How often the maintenance system is asked for the hosts until it tells of the first one.
@@ -60,9 +62,12 @@ pub(crate) struct Daemon {
     vim_heard: Option<MonotonicTime>,
     /// When the maintenance system last told of a host.
     maintenance_heard: Option<MonotonicTime>,
+    /// When the job that is with the transmitter was handed over.
+    asked_vim_at: Instant,
     audit: Interval,
     ready: Interval,
     floating: mpsc::Receiver<IpAddr>,
+    exporter: Exporter<InstanceId>,
 }
 
 /// What ended the wait of one turn.
@@ -74,6 +79,7 @@ enum Turn {
     Ready,
     Floating(IpAddr),
     MuteEnds,
+    Metrics,
     /// Something was handled in place, or it is time for the next request to the VIM.
     Nothing,
 }
@@ -103,6 +109,7 @@ impl Daemon {
             .local_addr()
             .map_err(|error| cannot_bind("TCP", config.listen, "--listen", &error))?;
         let counts = listener.counts();
+        let exporter = Exporter::start(config.reloadable.metrics.listen)?;
         let (jobs, done) = Transmitter::spawn(config.vim.clone());
         let daemon = Self {
             start: Instant::now(),
@@ -121,9 +128,11 @@ impl Daemon {
             vim_failure: None,
             vim_heard: None,
             maintenance_heard: None,
+            asked_vim_at: Instant::now(),
             audit: every(AUDIT_PERIOD / AUDIT_STEPS, FIRST_AUDIT),
             ready: every(READY_PERIOD, Duration::ZERO),
             floating: floating::look_up(config.floating_ip),
+            exporter,
             cli,
             config,
             log,
@@ -143,6 +152,7 @@ impl Daemon {
             http = %self.http,
             maintenance = shown(self.maintenance.local_addr()),
             vim = %self.config.vim,
+            metrics = self.exporter.address().map(tracing::field::display),
             "ready"
         );
         self.service.ready(STATUS);
@@ -169,6 +179,7 @@ impl Daemon {
                 }
                 Turn::MuteEnds => self.end_mutes(),
                 Turn::Floating(ip) => self.fleet.adopt_floating(ip),
+                Turn::Metrics => self.show_metrics(),
                 Turn::Nothing => {}
             }
             self.carry_out().await;
@@ -182,8 +193,8 @@ impl Daemon {
             );
         }
         // The pidfile last: who starts when it is gone finds the ports free.
-        let Self { service, fleet, maintenance, requests, .. } = self;
-        drop((fleet, maintenance, requests));
+        let Self { service, fleet, maintenance, requests, exporter, .. } = self;
+        drop((fleet, maintenance, requests, exporter));
         service.stop();
     }
 
@@ -202,21 +213,31 @@ impl Daemon {
             happened = self.service.next() => Turn::Machine(happened),
             Some(request) = self.requests.recv() => Turn::Request(request),
             received = self.fleet.receive() => {
-                self.journal.metrics.datagrams_received.increment();
+                let datagrams = &self.journal.metrics.datagrams;
                 match received.event() {
-                    Ok(hosted) => self.inventory.handle_event(now(), received.from, &hosted),
-                    Err(rejected) => rejected_datagram(&mut self.journal, received.from, &rejected),
+                    Ok(hosted) => {
+                        let heard = self.inventory.handle_event(now(), received.from, &hosted);
+                        datagrams.from_server(Some(hosted.event.name()), heard.into());
+                    }
+                    Err(rejected) => {
+                        datagrams.from_server(rejected.command(), rejected.fate());
+                        self.journal.bad_datagram(received.from, &describe(&rejected));
+                    }
                 }
                 Turn::Nothing
             }
             received = self.maintenance.receive() => {
+                let datagrams = &self.journal.metrics.datagrams;
                 match received.command() {
                     Ok(command) => {
                         self.maintenance_heard = Some(now());
-                        self.journal.metrics.maintenance_commands.increment();
+                        datagrams.from_maintenance(Some(command.name()), Fate::Taken);
                         self.inventory.handle_maintenance(&command);
                     }
-                    Err(rejected) => rejected_datagram(&mut self.journal, received.from, &rejected),
+                    Err(rejected) => {
+                        datagrams.from_maintenance(rejected.command(), rejected.fate());
+                        self.journal.bad_datagram(received.from, &describe(&rejected));
+                    }
                 }
                 Turn::Nothing
             }
@@ -225,6 +246,7 @@ impl Daemon {
             _ = self.ready.tick(), if !hosts_known => Turn::Ready,
             () = until(mute_ends) => Turn::MuteEnds,
             Some(ip) = self.floating.recv() => Turn::Floating(ip),
+            () = self.exporter.next() => Turn::Metrics,
             () = until(retry) => Turn::Nothing,
         }
     }
@@ -245,17 +267,22 @@ impl Daemon {
                 }
                 Output::Deleted(instance) => {
                     let dropped = self.dispatcher.handle_deleted(instance);
+                    self.journal.metrics.events.outdated.add(dropped as u64);
                     if dropped > 0 {
                         debug!(%instance, dropped, "events of a deleted instance dropped");
                     }
                 }
                 Output::Moved(instance) => {
                     let dropped = self.dispatcher.handle_moved(instance);
+                    self.journal.metrics.events.outdated.add(dropped as u64);
                     if dropped > 0 {
                         info!(%instance, dropped, "events of a moved instance's former host dropped");
                     }
                 }
-                Output::ReadyForMaintenance => self.maintenance.announce(),
+                Output::ReadyForMaintenance => {
+                    self.journal.metrics.hosts_asked.increment();
+                    self.maintenance.announce();
+                }
                 Output::Note(note) => {
                     self.histories.note(now, &note);
                     self.journal.note(&note);
@@ -269,7 +296,7 @@ impl Daemon {
             Pushed::Queued | Pushed::Replaced => return,
             Pushed::MadeRoom(dropped) | Pushed::Full(dropped) => dropped,
         };
-        self.journal.metrics.events_dropped.increment();
+        self.journal.metrics.events.dropped(&dropped.kind);
         let what = format!("event of {}", dropped.instance);
         self.journal.vim(&what, "dropped: too many events wait");
     }
@@ -277,6 +304,7 @@ impl Daemon {
     /// Hands the next request over, if the one before is done.
     fn next_job(&mut self) {
         if let Some(job) = self.dispatcher.poll_job(self.now()) {
+            self.asked_vim_at = Instant::now();
             // There is always room: the former job is done.
             if let Err(error) = self.jobs.try_send(job) {
                 error!(%error, "the VIM cannot be told: the transmitter is gone");
@@ -287,21 +315,26 @@ impl Daemon {
     fn handle_done(&mut self, done: Done) {
         let now = self.now();
         let metrics = &self.journal.metrics;
+        let times = match done {
+            Done::Event(_) => &metrics.event_times,
+            Done::Question(..) => &metrics.question_times,
+        };
+        times.observe(self.asked_vim_at.elapsed());
         match self.dispatcher.handle_done(now, done) {
             Report::Nothing => {}
             Report::Delivered { event, waited } => {
-                metrics.events_delivered.increment();
+                metrics.events.delivered(&event.kind, waited);
                 self.vim_is_there();
                 debug!(instance = %event.instance, waited_ms = waited.as_millis(), "VIM told");
             }
             Report::Refused { event, refusal } => {
-                metrics.events_refused.increment();
+                metrics.events.refused(&event.kind);
                 self.vim_is_there();
                 let what = format!("event of {}", event.instance);
                 self.journal.vim(&what, &format!("refused, and dropped: {refusal}"));
             }
             Report::Failed { failure, pause } => {
-                metrics.events_retried.increment();
+                metrics.events.retried.increment();
                 self.vim_is_away(&describe(&failure), pause);
             }
             Report::Answered { question, answer } => {
@@ -352,25 +385,19 @@ impl Daemon {
                 for warning in loaded.warnings {
                     warn!("{warning}");
                 }
-                for what in loaded.config.needs_restart(&self.config) {
-                    warn!(what, "changed, and needs a restart");
+                let need_restart = loaded.config.needs_restart(&self.config);
+                let (old, mut new) = (self.config.reloadable, loaded.config.reloadable);
+                if let Err(failure) = self.exporter.listen(new.metrics.listen) {
+                    error!(%failure, "metrics address not changed: the former one stays");
+                    new.metrics.listen = old.metrics.listen;
                 }
-                self.log.set_level(loaded.config.log_level);
-                self.config.log_level = loaded.config.log_level;
-                info!(log_level = %self.config.log_level, "configuration reloaded");
+                self.config.reloadable = new;
+                let levels = (old.log_level, new.log_level);
+                reload::say(&new.changes(&old), &need_restart, &self.log, levels);
             }
         }
         self.service.reloaded(STATUS);
     }
-}
-
-fn rejected_datagram(journal: &mut Journal, from: SocketAddr, rejected: &Rejected) {
-    let counter = match rejected {
-        Rejected::Signature => &journal.metrics.datagrams_unsigned,
-        Rejected::Datagram(_) | Rejected::Payload(_) => &journal.metrics.datagrams_malformed,
-    };
-    counter.increment();
-    journal.bad_datagram(from, &describe(rejected));
 }
 
 fn cannot_bind(what: &str, address: SocketAddr, options: &str, error: &std::io::Error) -> Failure {

@@ -16,6 +16,7 @@ use tokio::net::UdpSocket;
 use tracing::{debug, info};
 
 use crate::journal::Journal;
+use crate::metrics::Fate;
 
 /// Bytes of the kernel's receive buffer that are asked for; the kernel may give less. The answers
 /// of a step of the audit, ten hosts with a hundred instances each, fit in four times over.
@@ -40,6 +41,24 @@ pub(crate) enum Rejected {
     Signature,
     #[error(transparent)]
     Payload(#[from] PayloadError),
+}
+
+impl Rejected {
+    /// What it would have told or commanded, as far as that could be read.
+    pub(crate) const fn command(&self) -> Option<&'static str> {
+        match self {
+            Self::Datagram(_) | Self::Signature => None,
+            Self::Payload(error) => error.command(),
+        }
+    }
+
+    /// As it is counted.
+    pub(crate) const fn fate(&self) -> Fate {
+        match self {
+            Self::Signature => Fate::Unsigned,
+            Self::Datagram(_) | Self::Payload(_) => Fate::Malformed,
+        }
+    }
 }
 
 /// A UDP socket with buffers for a fleet.
@@ -129,8 +148,8 @@ impl Fleet {
         command.with_datagram(&self.source, |d| d.encode(Length::Fitting, &mut self.outgoing));
         let to = SocketAddr::new(to, self.server_port);
         match self.sender.send(&self.socket, &self.outgoing, to).await {
-            Ok(()) => journal.metrics.datagrams_sent.increment(),
-            Err(error) => journal.unsent(to, &format!("{command:?}: {error}")),
+            Ok(()) => journal.metrics.datagrams.sent(command.name(), true),
+            Err(error) => journal.unsent(to, command.name(), &format!("{command:?}: {error}")),
         }
     }
 }

@@ -11,7 +11,7 @@ use daemon_kit::{RateLimit, limited};
 use heartbeat_proto::InstanceId;
 use tracing::warn;
 
-use crate::inventory::{Found, Note};
+use crate::inventory::{Found, Note, Withheld};
 use crate::metrics::Metrics;
 
 /// How often an address that is no known host is mentioned.
@@ -54,8 +54,8 @@ impl Journal {
     }
 
     /// A command could not be sent; the next audit puts right what it was for.
-    pub(crate) fn unsent(&mut self, to: SocketAddr, why: &str) {
-        self.metrics.datagrams_unsent.increment();
+    pub(crate) fn unsent(&mut self, to: SocketAddr, command: &str, why: &str) {
+        self.metrics.datagrams.sent(command, false);
         let now = Instant::now();
         limited!(self.unsent.allow(now), warn, %to, why, "command not sent to a guestServer");
     }
@@ -149,7 +149,11 @@ impl Journal {
                 limited!(self.alarms.allow(now), warn, %instance, state, "instance failed");
             }
             Note::AlarmWithheld { instance, state, why } => {
-                self.metrics.alarms_withheld.increment();
+                let counter = match why {
+                    Withheld::Reporting => &self.metrics.alarms_withheld,
+                    Withheld::Muted => &self.metrics.alarms_muted,
+                };
+                counter.increment();
                 limited!(
                     self.alarms.allow(now), info, %instance, state, why = why.text(),
                     "instance failed; not told to the VIM"
@@ -180,14 +184,12 @@ impl Journal {
                 );
             }
             Note::ForeignEvent { instance, host, event } => {
-                self.metrics.foreign_events.increment();
                 limited!(
                     self.complaints.allow(now), info, %instance, host = &**host, event,
                     "event about an instance that is not on that host: ignored"
                 );
             }
             Note::UnknownSender { from, hostname } => {
-                self.metrics.datagrams_unknown_sender.increment();
                 self.stranger(*from, hostname);
             }
             Note::OtherAddress { from, host } => limited!(

@@ -33,5 +33,5 @@ mod stand_in;
 
 pub(crate) use address::VimAddress;
 pub(crate) use dispatcher::{Dispatcher, Report};
-pub(crate) use outbox::Pushed;
+pub(crate) use outbox::{CAPACITY, Pushed};
 pub(crate) use transmitter::{Done, Job, Transmitter, VimAnswer};

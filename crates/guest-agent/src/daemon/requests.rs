@@ -10,11 +10,13 @@ use heartbeat_proto::{InstanceId, MonotonicTime};
 use super::Daemon;
 use crate::NAME;
 use crate::history::{Change, History};
+use crate::metrics::{Observed, Outbox};
 use crate::status::{Detail, Happening, InstanceStatus, Past, Status, Waiting};
 
 impl Daemon {
     pub(super) fn handle_request(&mut self, request: ControlRequest) {
         match request.command() {
+            "metrics" => self.exporter.ask(request),
             "status" => request.answer_with(self.status()),
             "instance" => match instance_of(&request.command).and_then(|id| self.detail(id)) {
                 Ok(detail) => request.answer_with(detail),
@@ -31,6 +33,24 @@ impl Daemon {
             _ => request
                 .refuse("unknown request: expected status, instance, metrics, mute or unmute"),
         }
+    }
+
+    /// The metrics for those who ask, or the next piece of them.
+    pub(super) fn show_metrics(&mut self) {
+        let outbox = Outbox {
+            events: self.dispatcher.event_count(),
+            oldest: self.dispatcher.oldest_event(self.now()),
+            questions: self.dispatcher.question_count(),
+            vim_up: self.vim_failure.is_none(),
+        };
+        self.exporter.render(&Observed {
+            metrics: &self.journal.metrics,
+            http: &self.counts,
+            inventory: &self.inventory,
+            muted: self.mutes.len(),
+            outbox,
+            per_instance: self.config.reloadable.metrics.per_instance,
+        });
     }
 
     fn status(&self) -> Status {

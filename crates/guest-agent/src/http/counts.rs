@@ -53,8 +53,7 @@ impl Requests {
     }
 
     /// Every route and status with its count, also where it is 0.
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, u16, u64)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u16, u64)> + '_ {
         ROUTES.iter().zip(&self.0).flat_map(|(route, row)| {
             STATUSES.iter().zip(row).map(|(status, count)| (*route, *status, count.get()))
         })

@@ -115,6 +115,17 @@ impl Withheld {
     }
 }
 
+/// What became of an event of a guestServer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It was taken.
+    Taken,
+    /// Its host is not known.
+    UnknownSender,
+    /// Its instance is not known, or not on that host.
+    Foreign,
+}
+
 /// How it was found that an instance's heartbeat started or stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {

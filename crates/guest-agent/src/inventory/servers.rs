@@ -6,59 +6,54 @@ use heartbeat_proto::control::{AgentCommand, Hosted, InstanceInfo, ServerEvent, 
 use heartbeat_proto::vim::{AlarmState, EventKind, GuestResponse};
 use heartbeat_proto::{HostId, InstanceId, MonotonicTime};
 
-use super::output::{Found, Note};
+use super::output::{Found, Heard, Note};
 use super::{Inventory, Times};
 
 impl Inventory {
-    /// An event came in from this address.
+    /// An event came in from this address. Says what became of it.
     pub(crate) fn handle_event(
         &mut self,
         now: MonotonicTime,
         from: SocketAddr,
         hosted: &Hosted<'_>,
-    ) {
+    ) -> Heard {
         let Some(host) = self.sender(from, &hosted.hostname) else {
             let hostname = hosted.hostname.chars().take(64).collect();
             self.out.note(Note::UnknownSender { from, hostname });
-            return;
+            return Heard::UnknownSender;
         };
         if let Some(host) = self.hosts.get_mut(&host) {
             host.heard_at = Some(now);
         }
-        match &hosted.event {
+        let event = &hosted.event;
+        let about = match event {
+            ServerEvent::MonitorReady | ServerEvent::Instance(..) => None,
+            ServerEvent::Running(instance, _)
+            | ServerEvent::Stopped(instance, _)
+            | ServerEvent::IllHealth(instance, _)
+            | ServerEvent::Loss(instance)
+            | ServerEvent::VoteNotify(instance, _) => Some(*instance),
+        };
+        if about.is_some_and(|instance| !self.is_here(host, instance, event.name())) {
+            return Heard::Foreign;
+        }
+        match event {
             ServerEvent::MonitorReady => {
                 let name = self.host_name(host);
                 self.out.note(Note::ServerReady { host: name });
                 self.brief(host);
             }
             ServerEvent::Instance(instance, info) => self.audited(host, *instance, info),
-            event @ ServerEvent::Running(instance, info) => {
-                if self.is_here(host, *instance, event.name()) {
-                    self.state(host, *instance, info, true);
-                }
+            ServerEvent::Running(instance, info) => self.state(host, *instance, info, true),
+            ServerEvent::Stopped(instance, info) => self.state(host, *instance, info, false),
+            ServerEvent::IllHealth(instance, info) => {
+                self.correct(host, *instance, info);
+                self.alarm(*instance, AlarmState::Unhealthy, info.repair_action);
             }
-            event @ ServerEvent::Stopped(instance, info) => {
-                if self.is_here(host, *instance, event.name()) {
-                    self.state(host, *instance, info, false);
-                }
-            }
-            event @ ServerEvent::IllHealth(instance, info) => {
-                if self.is_here(host, *instance, event.name()) {
-                    self.correct(host, *instance, info);
-                    self.alarm(*instance, AlarmState::Unhealthy, info.repair_action);
-                }
-            }
-            event @ ServerEvent::Loss(instance) => {
-                if self.is_here(host, *instance, event.name()) {
-                    self.loss(*instance);
-                }
-            }
-            event @ ServerEvent::VoteNotify(instance, vote) => {
-                if self.is_here(host, *instance, event.name()) {
-                    self.voted(*instance, vote);
-                }
-            }
+            ServerEvent::Loss(instance) => self.loss(*instance),
+            ServerEvent::VoteNotify(instance, vote) => self.voted(*instance, vote),
         }
+        Heard::Taken
     }
 
     /// Which host sends: the one it names, from whatever address, else the one with that address.
