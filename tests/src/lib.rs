@@ -10,6 +10,7 @@ pub mod golden;
 pub mod host;
 pub mod machines;
 pub mod raw;
+pub mod scrape;
 
 use std::time::Duration;
 

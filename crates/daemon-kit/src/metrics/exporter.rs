@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
+use tracing::info;
 
 use super::endpoint::{self, Endpoint, Limits, MAX_CONNECTIONS};
 use super::process::Sample;
@@ -144,7 +145,9 @@ impl<K> Exporter<K> {
                 self.endpoint = Some(bind(former)?);
             }
         }
-        self.endpoint = Some(bound.map_err(|error| cannot_bind(new, &error))?);
+        let bound = bound.map_err(|error| cannot_bind(new, &error))?;
+        info!(address = %bound.address, "metrics are served here from now on");
+        self.endpoint = Some(bound);
         Ok(())
     }
 
