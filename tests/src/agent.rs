@@ -385,6 +385,12 @@ pub struct RealServer {
 }
 
 impl RealServer {
+    /// Its configuration file.
+    #[must_use]
+    pub fn ini(&self) -> PathBuf {
+        self.home.path().join("guestServer.ini")
+    }
+
     /// Starts a guest on this host.
     ///
     /// # Errors

@@ -27,7 +27,8 @@ fn free() -> Result<SocketAddr> {
 
 /// How many TCP sockets a process has.
 fn tcp_sockets(pid: i32) -> Result<usize> {
-    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{pid}/net/{table}")));
+    let tables =
+        ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{pid}/net/{table}")));
     let tables: Vec<String> = tables.into_iter().collect::<Result<_, _>>()?;
     let inodes: Vec<&str> = tables
         .iter()

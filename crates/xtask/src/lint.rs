@@ -1,5 +1,6 @@
 //! `cargo xtask lint`: what tools can say about the code.
 
+mod monitoring;
 mod units;
 
 use std::fs;
@@ -20,6 +21,7 @@ pub(crate) fn run() -> Result<()> {
     run_step("documentation", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
     shell_scripts()?;
     units::check()?;
+    monitoring::run()?;
     let deny = tool("cargo-deny")?;
     // Advisories need a database from the network; licences, sources and bans do not.
     let checks = ["check", "bans", "licenses", "sources"];

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that can be tested, in one command.
 
+mod monitoring;
 mod openapi;
 
 use anyhow::Result;
@@ -25,6 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // Most of them wait for something to happen: more at once than there are cores.
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     run_step("tests without virtual machines", tests.env("RUST_TEST_THREADS", TEST_THREADS))?;
+    monitoring::run()?;
     if options.no_vm {
         openapi::run()?;
         println!("passed; the tests with real virtual machines were LEFT OUT (--no-vm)");

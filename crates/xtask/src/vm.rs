@@ -72,7 +72,7 @@ fn kernel(cache: &Path) -> Result<PathBuf> {
         .prefix(".kernel-")
         .tempdir_in(cache)
         .with_context(|| format!("cannot make a directory in {}", cache.display()))?;
-    let root = debian::unpack(&package, work.path())?;
+    let root = debian::unpack(&package, "27 MB", work.path())?;
     let picked = work.path().join("picked");
     pick(&root, &picked).with_context(|| format!("{package} is not as expected"))?;
     match fs::rename(&picked, &kernel) {

@@ -76,6 +76,25 @@ pub(crate) fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
     Ok(())
 }
 
+/// Finds promtool: that of the machine, or, the first time, one that is unpacked into target/tools. The package is not
+/// installed, for that would start a Prometheus.
+pub(crate) fn promtool() -> Result<PathBuf> {
+    let works = |program: &Path| output(Command::new(program).arg("--version")).is_ok();
+    let dir = crate::cargo::workspace().join("target").join("tools").join("prometheus");
+    let unpacked = dir.join("root").join("usr").join("bin").join("promtool");
+    for program in [Path::new("promtool"), &unpacked] {
+        if works(program) {
+            return Ok(program.to_owned());
+        }
+    }
+    let by_hand = "promtool is not there: install it, with Debian's `prometheus` or from elsewhere";
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir)?;
+    unpack("prometheus", "19 MB", &dir).context(by_hand)?;
+    ensure!(works(&unpacked), by_hand);
+    Ok(unpacked)
+}
+
 fn install(package: &str, size: &str) -> Result<Vec<u8>> {
     eprintln!("apt: installing {package} ({size})");
     with_fresh_lists(|| {
@@ -102,8 +121,8 @@ pub(super) fn kernel_package() -> Result<String> {
 }
 
 /// Downloads a package and unpacks it below `work`; the answer is the directory that stands for `/`.
-pub(super) fn unpack(package: &str, work: &Path) -> Result<PathBuf> {
-    eprintln!("apt: downloading and unpacking {package} (27 MB)");
+pub(super) fn unpack(package: &str, size: &str, work: &Path) -> Result<PathBuf> {
+    eprintln!("apt: downloading and unpacking {package} ({size})");
     // apt warns when its own user may not write here, and goes on.
     with_fresh_lists(|| {
         output(Command::new("apt-get").args(["download", package]).current_dir(work))
