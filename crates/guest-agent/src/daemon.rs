@@ -217,10 +217,10 @@ impl Daemon {
                 match received.event() {
                     Ok(hosted) => {
                         let heard = self.inventory.handle_event(now(), received.from, &hosted);
-                        datagrams.from_server(Some(hosted.event.name()), heard.into());
+                        datagrams.server_sent(Some(hosted.event.name()), heard.into());
                     }
                     Err(rejected) => {
-                        datagrams.from_server(rejected.command(), rejected.fate());
+                        datagrams.server_sent(rejected.command(), rejected.fate());
                         self.journal.bad_datagram(received.from, &describe(&rejected));
                     }
                 }
@@ -231,11 +231,11 @@ impl Daemon {
                 match received.command() {
                     Ok(command) => {
                         self.maintenance_heard = Some(now());
-                        datagrams.from_maintenance(Some(command.name()), Fate::Taken);
+                        datagrams.maintenance_sent(Some(command.name()), Fate::Taken);
                         self.inventory.handle_maintenance(&command);
                     }
                     Err(rejected) => {
-                        datagrams.from_maintenance(rejected.command(), rejected.fate());
+                        datagrams.maintenance_sent(rejected.command(), rejected.fate());
                         self.journal.bad_datagram(received.from, &describe(&rejected));
                     }
                 }

@@ -3,6 +3,7 @@
 //! What a monitoring system is shown of it, and of the main loop's state besides, is in [`exposition`].
 
 mod exposition;
+mod families;
 
 use std::time::Duration;
 
@@ -169,12 +170,12 @@ impl Default for Datagrams {
 
 impl Datagrams {
     /// One came in from a guestServer.
-    pub(crate) fn from_server(&self, event: Option<&str>, fate: Fate) {
+    pub(crate) fn server_sent(&self, event: Option<&str>, fate: Fate) {
         self.from_servers.count(event.unwrap_or(NO_COMMAND), fate.as_str());
     }
 
     /// One came in from the maintenance system.
-    pub(crate) fn from_maintenance(&self, command: Option<&str>, fate: Fate) {
+    pub(crate) fn maintenance_sent(&self, command: Option<&str>, fate: Fate) {
         self.from_maintenance.count(command.unwrap_or(NO_COMMAND), fate.as_str());
     }
 

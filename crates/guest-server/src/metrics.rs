@@ -1,9 +1,11 @@
 //! What is counted.
 //!
-//! Guests' tasks and the main loop count in place, with atomics: a heartbeat costs three additions. What is shown to a
+//! Guests' tasks and the main loop count in place, with atomics: a heartbeat costs five
+//! additions. What is shown to a
 //! monitoring system, and what of the main loop's state besides, is in [`exposition`].
 
 mod exposition;
+mod families;
 
 use daemon_kit::metrics::{Counter, Histogram, Table};
 use heartbeat_proto::control::{AgentCommand, ServerEvent};

@@ -5,7 +5,7 @@ use heartbeat_proto::control::{Host, MaintenanceCommand};
 use heartbeat_proto::vim::command::Service;
 use heartbeat_proto::{HostId, InstanceId};
 
-use super::exposition::{FAMILIES, Outbox};
+use super::families::FAMILIES;
 use super::*;
 use crate::http::Counts;
 use crate::inventory::{Command, Inventory};
@@ -17,10 +17,10 @@ const STATE: EventKind =
 fn every_counter_is_shown_under_its_name() {
     let metrics = Metrics::default();
     metrics.corrections.add(2);
-    metrics.datagrams.from_server(Some("LOSS"), Fate::Foreign);
-    metrics.datagrams.from_server(None, Fate::Malformed);
-    metrics.datagrams.from_maintenance(Some("ADD_HOST"), Fate::Taken);
-    metrics.datagrams.from_maintenance(None, Fate::Malformed);
+    metrics.datagrams.server_sent(Some("LOSS"), Fate::Foreign);
+    metrics.datagrams.server_sent(None, Fate::Malformed);
+    metrics.datagrams.maintenance_sent(Some("ADD_HOST"), Fate::Taken);
+    metrics.datagrams.maintenance_sent(None, Fate::Malformed);
     metrics.datagrams.sent("ADD_INST", true);
     metrics.events.delivered(&STATE, Duration::from_secs(1));
     metrics.events.refused(&STATE);
@@ -90,7 +90,7 @@ fn text(metrics: &Metrics) -> String {
 fn what_is_shown_is_what_is_listed_each_with_its_counts() {
     let metrics = Metrics::default();
     metrics.events.dropped(&STATE);
-    metrics.datagrams.from_server(Some("RUNNING"), Heard::UnknownSender.into());
+    metrics.datagrams.server_sent(Some("RUNNING"), Heard::UnknownSender.into());
     metrics.question_times.observe(Duration::from_millis(3));
     let text = text(&metrics);
     let shown: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();

@@ -7,7 +7,7 @@ use heartbeat_proto::InstanceId;
 use heartbeat_proto::session::Settings;
 use tokio::sync::mpsc;
 
-use super::exposition::FAMILIES;
+use super::families::FAMILIES;
 use super::*;
 use crate::channel::Common;
 use crate::clock::Clock;
