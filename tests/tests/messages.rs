@@ -214,6 +214,9 @@ async fn a_line_that_is_too_long_is_refused_once_and_the_next_one_read() -> Resu
     assert_eq!(guest.read().await?, nack(31, 43, "unsupported message type: odd"));
     host.counted("long_messages", 2).await?;
     host.counted("malformed_messages", 2).await?;
+    host.counted("bytes_too_long", 4097 + 6 * 2000 + 5000).await?;
+    let short = message("odd", 30, "").len() as u64 - 2;
+    host.counted("bytes_malformed", 4096 + short).await?;
     Ok(())
 }
 
@@ -249,6 +252,7 @@ async fn the_rest_of_a_line_from_before_the_connection_is_thrown_away_in_silence
     guest.write(format!("ence\":7,\"log_msg\":\"\"}}\n{}", raw::init(1, 43, NEVER_MS))).await?;
     assert_eq!(guest.read().await?, message("init_ack", 2, ",\"invocation_id\":43"));
     host.counted("fragments", 1).await?;
+    assert_eq!(host.metric("bytes_fragments").await?, "ence\":7,\"log_msg\":\"\"}".len() as u64);
     assert_eq!(host.metric("malformed_messages").await?, 0);
     // So it is on every new connection, and never later on one.
     drop(guest);

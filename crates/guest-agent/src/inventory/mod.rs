@@ -235,7 +235,7 @@ impl Inventory {
         self.muted.remove(&instance);
     }
 
-    /// Counts hosts and instances. Some two milliseconds for 100,000 of them, so not for every message.
+    /// Counts hosts and instances. Up to a millisecond for 100,000 of them, so not for every message.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for host in self.hosts.values() {
