@@ -53,11 +53,14 @@ family!(
         ("sender", "`guest_server`, `maintenance`"),
         (
             "command",
-            "of guestServers `MONITOR_READY`, `QRY_INST`, `RUNNING`, `STOPPED`, `ILLHEALTH`, `LOSS`, `VOTE_NOTIFY`, of the maintenance system `ADD_HOST`, `MOD_HOST`, `DEL_HOST`; `none` if it cannot be read"
+            "of guestServers `MONITOR_READY`, `QRY_INST`, `RUNNING`, `STOPPED`, `ILLHEALTH`, \
+             `LOSS`, `VOTE_NOTIFY`, of the maintenance system `ADD_HOST`, `MOD_HOST`, \
+             `DEL_HOST`; `none` if it cannot be read"
         ),
         (
             "fate",
-            "`taken`, `unknown_sender` (a host that is not known), `foreign` (the instance is not on that host), `malformed`, `unsigned`"
+            "`taken`, `unknown_sender` (a host that is not known), `foreign` (the instance is \
+             not on that host), `malformed`, `unsigned`"
         )
     ]
 );
@@ -69,7 +72,8 @@ family!(
     [
         (
             "command",
-            "`MOD_HOST`, `ADD_INST`, `MOD_INST`, `DEL_INST`, `QRY_INST`, `VOTE_INST`, `NOTIFY_INST`; `LOOPBACK` is never sent"
+            "`MOD_HOST`, `ADD_INST`, `MOD_INST`, `DEL_INST`, `QRY_INST`, `VOTE_INST`, \
+             `NOTIFY_INST`; `LOOPBACK` is never sent"
         ),
         ("fate", "`sent`; `unsent`: no route, no room")
     ]
@@ -161,7 +165,8 @@ family!(
     [
         (
             "route",
-            "`add_host`, `switch_host`, `get_host`, `delete_host`, `add_instance`, `switch_instance`, `get_instance`, `delete_instance`, `vote`, `notify`, `other`"
+            "`add_host`, `switch_host`, `get_host`, `delete_host`, `add_instance`, \
+             `switch_instance`, `get_instance`, `delete_instance`, `vote`, `notify`, `other`"
         ),
         ("status", "200, 204, 400, 403, 404, 405, 408, 411, 413, 503")
     ]
@@ -174,7 +179,8 @@ family!(
     "HTTP connections that were closed for a reason",
     [(
         "reason",
-        "`evicted` while idle to make room, `idle` for too long, `late` with a header or in taking an answer, `broken`: no HTTP, too long a header, or ended in a request"
+        "`evicted` while idle to make room, `idle` for too long, `late` with a header or in \
+         taking an answer, `broken`: no HTTP, too long a header, or ended in a request"
     )]
 );
 family!(

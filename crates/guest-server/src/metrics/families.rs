@@ -25,7 +25,8 @@ family!(
     "Instances of this host by the state of their heartbeat (see protocol.md)",
     [(
         "state",
-        "`disconnected`, `suspended`, `waiting_init`, `paused`, `waiting_response`, `waiting_challenge`"
+        "`disconnected`, `suspended`, `waiting_init`, `paused`, `waiting_response`, \
+         `waiting_challenge`"
     )]
 );
 family!(HEARTBEATING, Gauge, "heartbeating_instances", "Instances whose guests answer challenges");
@@ -99,7 +100,9 @@ family!(
     "Messages of guests that were thrown away",
     [(
         "reason",
-        "`malformed`, `too_long`, `fragment` (the rest of a line from before the connection), `init_too_often`, `wrong_number`, `not_awaited` (an answer when no challenge was out), `vote_not_open` (or of another session)"
+        "`malformed`, `too_long`, `fragment` (the rest of a line from before the connection), \
+         `init_too_often`, `wrong_number`, `not_awaited` (an answer when no challenge was out), \
+         `vote_not_open` (or of another session)"
     )]
 );
 family!(
@@ -124,14 +127,16 @@ family!(
     "Votes and notifications that are over",
     [(
         "result",
-        "`answered` by the guest; agreed without an answer: `timed_out`, `replaced` by a newer one, `not_connected`, `gone` (the instance)"
+        "`answered` by the guest; agreed without an answer: `timed_out`, `replaced` by a newer \
+         one, `not_connected`, `gone` (the instance)"
     )]
 );
 family!(
     LATE,
     Counter,
     "late_timers",
-    "Timers of our own that fired more than an interval late: this host is overloaded, or the daemon was stopped"
+    "Timers of our own that fired more than an interval late: this host is overloaded, or the \
+     daemon was stopped"
 );
 family!(
     RECEIVED,
@@ -141,11 +146,13 @@ family!(
     [
         (
             "command",
-            "`MOD_HOST`, `ADD_INST`, `MOD_INST`, `DEL_INST`, `QRY_INST`, `VOTE_INST`, `NOTIFY_INST`, `LOOPBACK`; `none` if it cannot be read"
+            "`MOD_HOST`, `ADD_INST`, `MOD_INST`, `DEL_INST`, `QRY_INST`, `VOTE_INST`, \
+             `NOTIFY_INST`, `LOOPBACK`; `none` if it cannot be read"
         ),
         (
             "fate",
-            "`obeyed`, `unknown_instance`, `refused` (too many wait for the instance, or too many instances without a channel), `malformed`, `unsigned` (not by guestAgent)"
+            "`obeyed`, `unknown_instance`, `refused` (too many wait for the instance, or too \
+             many instances without a channel), `malformed`, `unsigned` (not by guestAgent)"
         )
     ]
 );
