@@ -1,5 +1,5 @@
-//! Logging to stderr: for a person at a terminal, for the journal, for a file, or as JSON for a
-//! machine.
+//! Logging to stderr: for a person at a terminal, for a file, or as JSON for a machine; and to the
+//! journal, where that is what stderr is.
 //!
 //! Text from guests and from the network reaches the log in messages and field values. The
 //! formatter escapes it, all of it and always, so that no call site can forget to: one event is one
@@ -11,11 +11,13 @@
 //! cannot be written, or does not fit into the queue, is lost, and the daemon goes on.
 
 mod escape;
+mod journal;
 mod line;
 mod queue;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -26,14 +28,15 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
 pub use escape::Escaped;
+use journal::Journal;
 use line::{LineLayer, Style};
 use queue::{LogQueue, Sink};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// `<time> <level> <message> <key>=<value> ...`; coloured on a terminal; without the time and
-    /// with a priority for the journal.
+    /// `<time> <level> <message> <key>=<value> ...`; coloured on a terminal; for the journal without
+    /// the time and with a priority, and each `<key>` also a field `GUEST_<KEY>` of the entry.
     #[default]
     Text,
     /// One JSON object a line: `timestamp`, `level`, `message`, `fields`.
@@ -169,19 +172,30 @@ impl LogHandle {
     }
 }
 
-/// Sets up logging to stderr for the whole process.
+/// Sets up logging for the whole process, which the journal knows by this name.
 ///
 /// # Errors
 ///
 /// When it is set up already, or no thread can be started.
-pub fn init(format: LogFormat, level: LogLevel) -> Result<LogHandle, LogError> {
+pub fn init(name: &str, format: LogFormat, level: LogLevel) -> Result<LogHandle, LogError> {
+    init_at(Path::new(journal::SOCKET), name, format, level)
+}
+
+fn init_at(
+    journal: &Path,
+    name: &str,
+    format: LogFormat,
+    level: LogLevel,
+) -> Result<LogHandle, LogError> {
     let style = match format {
         LogFormat::Json => Style::Json,
         LogFormat::Text if stderr_is_the_journal() => Style::Journal,
         LogFormat::Text if io::stderr().is_terminal() && !no_color() => Style::Colour,
         LogFormat::Text => Style::Plain,
     };
-    let queue = LogQueue::start().map_err(LogError::Thread)?;
+    // Without a socket of our own there are the lines on stderr.
+    let journal = (style == Style::Journal).then(|| Journal::at(journal, name).ok()).flatten();
+    let queue = LogQueue::start(journal).map_err(LogError::Thread)?;
     let (subscriber, mut handle) = subscriber(style, level, queue.clone());
     handle.queue = Some(queue);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySetUp)?;

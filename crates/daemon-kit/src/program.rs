@@ -45,7 +45,7 @@ where
             None if process(&cli).check_config => check(&cli).and_then(|checked| print(&checked)),
             None => {
                 let format = process(&cli).log_format;
-                check(&cli).and_then(|checked| serve(format, cli, checked, run))
+                check(&cli).and_then(|checked| serve(name, format, cli, checked, run))
             }
         },
         Ok(Asked::Print(text)) => write(&text),
@@ -58,12 +58,13 @@ where
 }
 
 fn serve<C, F>(
+    name: &str,
     format: LogFormat,
     cli: C,
     checked: Checked<F>,
     run: impl AsyncFnOnce(C, F, LogHandle) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let log = logging::init(format, checked.log_level)
+    let log = logging::init(name, format, checked.log_level)
         .map_err(|error| Failure::environment(describe(&error)))?;
     for warning in checked.warnings {
         warn!("{warning}");

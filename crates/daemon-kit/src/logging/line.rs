@@ -16,7 +16,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::Context;
 
-use super::escape::Escaper;
+use super::escape::{Escaped, Escaper};
+use super::journal::Entry;
 use super::queue::Sink;
 use crate::exit::describe;
 
@@ -27,8 +28,8 @@ pub(super) enum Style {
     Colour,
     /// For a file or a pipe.
     Plain,
-    /// For the journal, which has its own clock: `<N>`, the priority of sd-daemon(3), instead of
-    /// the time.
+    /// For the journal, which has its own clock: without the time, with a priority, and with the
+    /// fields once more as the journal's own.
     Journal,
     /// A JSON object.
     Json,
@@ -37,6 +38,15 @@ pub(super) enum Style {
 /// The longest line of text, in bytes; what is longer is cut. JSON is left whole: what goes into a log
 /// has bounds of its own.
 const MAX_LINE: usize = 8 * 1024;
+
+/// What one event becomes.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// For standard error, with its newline.
+    Text(String),
+    /// For the journal.
+    Entry(Entry),
+}
 
 /// Writes each event as one line, in one write.
 pub(super) struct LineLayer<K> {
@@ -47,59 +57,73 @@ pub(super) struct LineLayer<K> {
 impl<S: Subscriber, K: Sink> Layer<S> for LineLayer<K> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let line = match self.style {
-            Style::Json => json_line(event),
-            style => text_line(style, event),
+            Style::Json => Line::Text(json_line(event)),
+            Style::Journal => Line::Entry(journal_entry(event)),
+            Style::Colour => text_line(event, |level| {
+                format!("{} \x1b[{}m{level:<5}\x1b[0m", timestamp(), colour(level))
+            }),
+            Style::Plain => text_line(event, |level| format!("{} {level:<5}", timestamp())),
         };
         self.sink.put(line, self.style);
     }
 }
 
 /// The line that says that others are missing.
-pub(super) fn left_out_line(style: Style, left_out: u64) -> String {
-    const MESSAGE: &str = "log lines left out: the log's reader is too slow";
+pub(super) fn left_out_line(style: Style, left_out: u64) -> Line {
+    notice(style, "log lines left out: the log's reader is too slow", "left_out", left_out.into())
+}
+
+/// The line that says that the journal does not take entries.
+pub(super) fn no_journal_line(error: &dyn Error) -> Line {
+    let error = describe(error).into();
+    notice(
+        Style::Journal,
+        "cannot reach the journal's socket: lines without fields",
+        "error",
+        error,
+    )
+}
+
+/// A warning of the log's own, which no event is made for.
+fn notice(style: Style, message: &'static str, key: &'static str, value: Value) -> Line {
     let level = Level::WARN;
-    match style {
+    let mut text = TextFields {
+        message: message.to_owned(),
+        values: Some(Vec::new()),
+        ..TextFields::default()
+    };
+    text.add_named(key, value.as_str().unwrap_or(&value.to_string()), false);
+    Line::Text(match style {
         Style::Json => json_text(&JsonLine {
             timestamp: &timestamp(),
             level: level.as_str(),
             target: None,
-            message: MESSAGE,
-            fields: Map::from_iter([("left_out".to_owned(), left_out.into())]),
+            message,
+            fields: Map::from_iter([(key.to_owned(), value)]),
         }),
-        Style::Colour => format!(
-            "{} \x1b[{}m{level:<5}\x1b[0m {MESSAGE} left_out={left_out}\n",
-            timestamp(),
-            colour(level)
-        ),
-        Style::Journal => format!("<{}>{level} {MESSAGE} left_out={left_out}\n", priority(level)),
-        Style::Plain => format!("{} {level:<5} {MESSAGE} left_out={left_out}\n", timestamp()),
-    }
+        Style::Journal => return Line::Entry(text.into_entry(level, None)),
+        Style::Colour => {
+            let head = format!("{} \x1b[{}m{level:<5}\x1b[0m", timestamp(), colour(level));
+            format!("{}\n", text.after(head, None))
+        }
+        Style::Plain => format!("{}\n", text.after(format!("{} {level:<5}", timestamp()), None)),
+    })
 }
 
-fn text_line(style: Style, event: &Event<'_>) -> String {
+fn text_line(event: &Event<'_>, head: impl FnOnce(Level) -> String) -> Line {
     let metadata = event.metadata();
-    let level = *metadata.level();
     let mut text = TextFields::default();
     event.record(&mut text);
-
-    let mut line = match style {
-        Style::Colour => format!("{} \x1b[{}m{level:<5}\x1b[0m", timestamp(), colour(level)),
-        Style::Journal => format!("<{}>{level}", priority(level)),
-        Style::Plain | Style::Json => format!("{} {level:<5}", timestamp()),
-    };
-    if let Some(target) = shown_target(metadata) {
-        line.push(' ');
-        line.push_str(target);
-        line.push(':');
-    }
-    if !text.message.is_empty() {
-        line.push(' ');
-        line.push_str(&text.message);
-    }
-    line.push_str(&text.fields);
-    line.truncate(line.floor_char_boundary(MAX_LINE));
+    let mut line = text.after(head(*metadata.level()), shown_target(metadata));
     line.push('\n');
-    line
+    Line::Text(line)
+}
+
+fn journal_entry(event: &Event<'_>) -> Entry {
+    let metadata = event.metadata();
+    let mut text = TextFields { values: Some(Vec::new()), ..TextFields::default() };
+    event.record(&mut text);
+    text.into_entry(*metadata.level(), shown_target(metadata))
 }
 
 /// Operators do not need to know the module a line comes from; who debugs does.
@@ -152,22 +176,28 @@ fn debug_text(value: &dyn fmt::Debug) -> String {
 struct TextFields {
     message: String,
     fields: String,
+    /// The fields' names and values, escaped and without quotes, where they are wanted.
+    values: Option<Vec<(&'static str, String)>>,
 }
 
 impl TextFields {
     /// `shown` says that `text` is what `Debug` or `Display` made of a value.
     fn add(&mut self, field: &Field, text: &str, shown: bool) {
-        let out = match name_of(field) {
+        match name_of(field) {
             "message" => {
                 // Writing to a String does not fail.
                 let _ = Escaper(&mut self.message).write_str(text);
-                return;
             }
-            name => {
-                let _ = write!(self.fields, " {name}=");
-                &mut self.fields
-            }
-        };
+            name => self.add_named(name, text, shown),
+        }
+    }
+
+    fn add_named(&mut self, name: &'static str, text: &str, shown: bool) {
+        if let Some(values) = &mut self.values {
+            values.push((name, Escaped(text).to_string()));
+        }
+        let out = &mut self.fields;
+        let _ = write!(out, " {name}=");
         // Without quotes a value with a blank in it could pass for two fields.
         let special = |c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '=';
         if !text.is_empty() && (!text.contains(special) || shown && is_quoted(text)) {
@@ -178,6 +208,32 @@ impl TextFields {
             let _ = Escaper(&mut *out).write_str(&inner);
             out.push('"');
         }
+    }
+
+    /// The line that begins with `head`, without a newline.
+    fn after(&self, head: String, target: Option<&str>) -> String {
+        let mut line = head;
+        if let Some(target) = target {
+            line.push(' ');
+            line.push_str(target);
+            line.push(':');
+        }
+        if !self.message.is_empty() {
+            line.push(' ');
+            line.push_str(&self.message);
+        }
+        line.push_str(&self.fields);
+        line.truncate(line.floor_char_boundary(MAX_LINE));
+        line
+    }
+
+    fn into_entry(self, level: Level, target: Option<&str>) -> Entry {
+        let mut entry = Entry::new(priority(level), self.after(level.to_string(), target));
+        entry.add("message", self.message);
+        for (name, value) in self.values.into_iter().flatten() {
+            entry.add(name, value);
+        }
+        entry
     }
 }
 

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::line::{Style, left_out_line};
+use super::journal::Journal;
+use super::line::{Line, Style, left_out_line, no_journal_line};
 
 /// Lines that wait for the log's reader. When it is full, further ones are left out.
 pub(super) const LOG_DEPTH: usize = 4096;
@@ -21,11 +22,11 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Takes finished lines.
 pub(super) trait Sink: Send + Sync + 'static {
     /// Never waits, never fails.
-    fn put(&self, line: String, style: Style);
+    fn put(&self, line: Line, style: Style);
 }
 
 enum Entry {
-    Line(String),
+    Line(Line),
     /// Everything before this has been written when it is answered.
     Flush(SyncSender<()>),
 }
@@ -38,10 +39,12 @@ pub(super) struct LogQueue {
 }
 
 impl LogQueue {
-    /// Starts the thread that writes to stderr.
-    pub(super) fn start() -> io::Result<LogQueue> {
+    /// Starts the thread that writes: to the journal, if there is one, else to stderr.
+    pub(super) fn start(journal: Option<Journal>) -> io::Result<LogQueue> {
         let (entries, queue) = sync_channel(LOG_DEPTH);
-        std::thread::Builder::new().name("log".into()).spawn(move || write(&queue))?;
+        let mut writer = Writer { journal, told: false };
+        let write = move || writer.run(&queue);
+        std::thread::Builder::new().name("log".into()).spawn(write)?;
         Ok(LogQueue { entries, left_out: Arc::default() })
     }
 
@@ -63,7 +66,7 @@ impl LogQueue {
 }
 
 impl Sink for LogQueue {
-    fn put(&self, line: String, style: Style) {
+    fn put(&self, line: Line, style: Style) {
         let left_out = self.left_out.swap(0, Ordering::Relaxed);
         if left_out > 0 {
             let notice = Entry::Line(left_out_line(style, left_out));
@@ -78,12 +81,50 @@ impl Sink for LogQueue {
     }
 }
 
-fn write(queue: &Receiver<Entry>) {
-    while let Ok(entry) = queue.recv() {
-        match entry {
-            // A log that cannot be written has nowhere to say so.
-            Entry::Line(line) => drop(io::stderr().write_all(line.as_bytes())),
-            Entry::Flush(done) => drop(done.try_send(())),
+/// What the thread owns.
+struct Writer {
+    journal: Option<Journal>,
+    /// It has said that the journal does not take entries.
+    told: bool,
+}
+
+impl Writer {
+    fn run(&mut self, queue: &Receiver<Entry>) {
+        while let Ok(entry) = queue.recv() {
+            match entry {
+                Entry::Line(line) => self.write(line),
+                Entry::Flush(done) => drop(done.try_send(())),
+            }
         }
     }
+
+    /// Every entry is tried, for the journal may come back; what it does not take goes to its other
+    /// ear, our stderr, as a line.
+    fn write(&mut self, line: Line) {
+        let text = match line {
+            Line::Text(text) => text,
+            Line::Entry(entry) => {
+                let sent = self.journal.as_ref().map(|journal| journal.send(&entry));
+                match sent {
+                    Some(Ok(())) => {
+                        self.told = false;
+                        return;
+                    }
+                    Some(Err(error)) if !std::mem::replace(&mut self.told, true) => {
+                        if let Line::Entry(notice) = no_journal_line(&error) {
+                            write_to_stderr(&notice.to_line());
+                        }
+                    }
+                    Some(Err(_)) | None => {}
+                }
+                entry.to_line()
+            }
+        };
+        write_to_stderr(&text);
+    }
+}
+
+fn write_to_stderr(text: &str) {
+    // A log that cannot be written has nowhere to say so.
+    drop(io::stderr().write_all(text.as_bytes()));
 }

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use tracing::{debug, error, info, trace, warn};
 
+use super::line::Line;
 use super::*;
+
+mod native;
 
 /// What a guest may send to take over the terminal of whoever reads the log, or to forge a line or
 /// a field in it.
@@ -39,8 +42,12 @@ where
     F: Fn() -> W + Send + Sync + 'static,
     W: Write,
 {
-    fn put(&self, line: String, _: Style) {
-        let _ = (self.0)().write_all(line.as_bytes());
+    fn put(&self, line: Line, _: Style) {
+        let text = match line {
+            Line::Text(text) => text,
+            Line::Entry(entry) => entry.to_line(),
+        };
+        let _ = (self.0)().write_all(text.as_bytes());
     }
 }
 
@@ -221,6 +228,15 @@ fn names() {
 
 const CHILD: &str = "DAEMON_KIT_TEST_LOG_FORMAT";
 
+/// Where a child finds the journal's socket.
+const JOURNAL: &str = "DAEMON_KIT_TEST_JOURNAL";
+
+/// Sets up logging in a child.
+fn init_child(format: LogFormat) -> LogHandle {
+    let socket = std::env::var(JOURNAL).unwrap_or_else(|_| "/nonexistent/journal".into());
+    init_at(Path::new(&socket), "child", format, LogLevel::Info).unwrap()
+}
+
 /// As [`LogHandle::flush`], on a machine that may be too busy for its patience.
 fn all_written(log: &LogHandle) {
     log.queue.as_ref().unwrap().flush(Duration::from_secs(30));
@@ -230,8 +246,8 @@ fn all_written(log: &LogHandle) {
 #[test]
 fn child_logs() {
     let Ok(format) = std::env::var(CHILD) else { return };
-    let handle = init(format.parse().unwrap(), LogLevel::Info).unwrap();
-    init(LogFormat::Text, LogLevel::Info).unwrap_err();
+    let handle = init_child(format.parse().unwrap());
+    init("child", LogFormat::Text, LogLevel::Info).unwrap_err();
     for _ in 0..3 {
         info!(reason = HOSTILE, "a line");
     }
@@ -271,9 +287,16 @@ fn child_log(offset: u64) -> String {
 
 #[test]
 fn the_journal_is_known_by_its_stream() {
+    // Nobody is at its socket: the lines say all, once the reason is told.
     let journal = child_log(0);
-    assert_eq!(journal.lines().count(), 3, "{journal}");
-    assert!(journal.lines().all(|line| line.starts_with("<6>INFO a line reason=")), "{journal}");
+    let (told, lines) = journal.split_once('\n').unwrap();
+    assert_eq!(
+        told,
+        "<4>WARN cannot reach the journal's socket: lines without fields \
+         error=\"No such file or directory (os error 2)\""
+    );
+    assert_eq!(lines.lines().count(), 3, "{journal}");
+    assert!(lines.lines().all(|line| line.starts_with("<6>INFO a line reason=")), "{journal}");
     let file = child_log(1);
     assert_eq!(file.lines().count(), 3, "{file}");
     assert!(file.lines().all(|line| line.contains("Z INFO  a line reason=")), "{file}");
@@ -299,7 +322,7 @@ fn logs_more_than_anybody_reads() {
     if std::env::var_os("LOG_FLOOD").is_none() {
         return;
     }
-    let log = init(LogFormat::Text, LogLevel::Info).unwrap();
+    let log = init_child(LogFormat::Text);
     for n in 0..20_000 {
         info!(n, "{}", "x".repeat(100));
     }
