@@ -276,7 +276,7 @@ impl Daemon {
                     let dropped = self.dispatcher.handle_moved(instance);
                     self.journal.metrics.events.outdated.add(dropped as u64);
                     if dropped > 0 {
-                        info!(%instance, dropped, "events of a moved instance's former host dropped");
+                        self.journal.outdated(instance, dropped);
                     }
                 }
                 Output::ReadyForMaintenance => {
@@ -297,8 +297,7 @@ impl Daemon {
             Pushed::MadeRoom(dropped) | Pushed::Full(dropped) => dropped,
         };
         self.journal.metrics.events.dropped(&dropped.kind);
-        let what = format!("event of {}", dropped.instance);
-        self.journal.vim(&what, "dropped: too many events wait");
+        self.journal.dropped(&dropped);
     }
 
     /// Hands the next request over, if the one before is done.
@@ -330,8 +329,7 @@ impl Daemon {
             Report::Refused { event, refusal } => {
                 metrics.events.refused(&event.kind);
                 self.vim_is_there();
-                let what = format!("event of {}", event.instance);
-                self.journal.vim(&what, &format!("refused, and dropped: {refusal}"));
+                self.journal.refused(&event, &refusal.to_string());
             }
             Report::Failed { failure, pause } => {
                 metrics.events.retried.increment();
@@ -347,8 +345,7 @@ impl Daemon {
             }
             Report::Unanswered { question, why } => {
                 metrics.questions_failed.increment();
-                let what = format!("{:?} of host {}", question.topic, question.hostname);
-                self.journal.vim(&what, &format!("{}; asked again", why.text()));
+                self.journal.unanswered(&question, &why.text());
             }
         }
     }
@@ -357,19 +354,14 @@ impl Daemon {
     fn vim_is_away(&mut self, why: &str, pause: Duration) {
         if self.vim_failure.replace(why.to_owned()).is_none() {
             let waiting = self.dispatcher.event_count();
-            warn!(
-                why,
-                pause_ms = pause.as_millis(),
-                waiting,
-                "the VIM cannot be told: trying again"
-            );
+            self.journal.vim_away(why, pause, waiting);
         }
     }
 
     fn vim_is_there(&mut self) {
         self.vim_heard = Some(self.now());
         if self.vim_failure.take().is_some() {
-            info!(waiting = self.dispatcher.event_count(), "the VIM can be told again");
+            self.journal.vim_back(self.dispatcher.event_count());
         }
     }
 

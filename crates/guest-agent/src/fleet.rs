@@ -149,7 +149,7 @@ impl Fleet {
         let to = SocketAddr::new(to, self.server_port);
         match self.sender.send(&self.socket, &self.outgoing, to).await {
             Ok(()) => journal.metrics.datagrams.sent(command.name(), true),
-            Err(error) => journal.unsent(to, command.name(), &format!("{command:?}: {error}")),
+            Err(error) => journal.unsent(to, command, &error.to_string()),
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn look_up(told: Option<IpAddr>) -> mpsc::Receiver<IpAddr> {
                         return;
                     }
                 }
-                Err(error) => debug!(name = NAME, %error, "no floating address yet"),
+                Err(error) => debug!(controller = NAME, %error, "no floating address yet"),
             }
             tokio::select! {
                 () = tokio::time::sleep(PERIOD) => {}

@@ -69,21 +69,21 @@ impl Histories {
         let (instance, change) = match note {
             Note::InstanceAdded { instance, .. } => (*instance, Change::Added),
             Note::InstanceMoved { instance, .. } => (*instance, Change::Moved),
-            Note::InstanceReporting { instance, reporting: true } => {
+            Note::InstanceReporting { instance, reporting: true, .. } => {
                 (*instance, Change::ReportingOn)
             }
-            Note::InstanceReporting { instance, reporting: false } => {
+            Note::InstanceReporting { instance, reporting: false, .. } => {
                 (*instance, Change::ReportingOff)
             }
             Note::Heartbeating { instance, heartbeating: true, .. } => (*instance, Change::Started),
             Note::Heartbeating { instance, heartbeating: false, .. } => {
                 (*instance, Change::Stopped)
             }
-            Note::Alarm { instance, state } => (*instance, Change::Alarm(state)),
-            Note::AlarmWithheld { instance, state, why } => {
+            Note::Alarm { instance, state, .. } => (*instance, Change::Alarm(state)),
+            Note::AlarmWithheld { instance, state, why, .. } => {
                 (*instance, Change::Withheld(state, *why))
             }
-            Note::InstanceDeleted { instance } => {
+            Note::InstanceDeleted { instance, .. } => {
                 self.0.remove(instance);
                 return;
             }
@@ -124,11 +124,17 @@ mod tests {
         let instance = InstanceId::from_u128(1);
         let at = |secs| MonotonicTime::after_start(Duration::from_secs(secs));
         let mut histories = Histories::default();
-        let beat = |heartbeating| Note::Heartbeating { instance, heartbeating, by: Found::Told };
+        let host = || "h".into();
+        let beat = |heartbeating| Note::Heartbeating {
+            instance,
+            host: host(),
+            heartbeating,
+            by: Found::Told,
+        };
         histories.note(at(1), &Note::InstanceAdded { instance, host: "h".into(), reporting: true });
         histories.note(at(2), &beat(true));
         histories.note(at(3), &beat(false));
-        histories.note(at(4), &Note::Alarm { instance, state: "failed" });
+        histories.note(at(4), &Note::Alarm { instance, host: host(), state: "failed" });
         histories.note(at(5), &Note::ServerReady { host: "h".into() });
         let history = histories.get(instance).unwrap();
         assert_eq!(history.since, at(3));
@@ -139,7 +145,7 @@ mod tests {
             (at(3), Change::Stopped),
             (at(4), Change::Alarm("failed")),
         ]));
-        histories.note(at(6), &Note::InstanceDeleted { instance });
+        histories.note(at(6), &Note::InstanceDeleted { instance, host: host() });
         assert!(histories.get(instance).is_none() && histories.0.is_empty());
     }
 }

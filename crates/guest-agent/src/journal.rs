@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use daemon_kit::{RateLimit, limited};
 use heartbeat_proto::InstanceId;
-use tracing::warn;
+use heartbeat_proto::control::AgentCommand;
+use heartbeat_proto::vim::InstanceEvent;
 
-use crate::inventory::{Found, Note, Withheld};
+use crate::inventory::{Found, Note, Question, Withheld};
 use crate::metrics::Metrics;
 
 /// How often an address that is no known host is mentioned.
@@ -30,6 +31,7 @@ pub(crate) struct Journal {
     vim: RateLimit,
     mutes: RateLimit,
     strangers: HashMap<IpAddr, Instant>,
+    strangers_left_out: u64,
 }
 
 impl Default for Journal {
@@ -43,6 +45,7 @@ impl Default for Journal {
             vim: RateLimit::new(100, Duration::from_millis(200)),
             mutes: RateLimit::new(100, Duration::from_secs(1)),
             strangers: HashMap::new(),
+            strangers_left_out: 0,
         }
     }
 }
@@ -54,15 +57,45 @@ impl Journal {
     }
 
     /// A command could not be sent; the next audit puts right what it was for.
-    pub(crate) fn unsent(&mut self, to: SocketAddr, command: &str, why: &str) {
-        self.metrics.datagrams.sent(command, false);
-        let now = Instant::now();
-        limited!(self.unsent.allow(now), warn, %to, why, "command not sent to a guestServer");
+    pub(crate) fn unsent(&mut self, to: SocketAddr, command: &AgentCommand, why: &str) {
+        self.metrics.datagrams.sent(command.name(), false);
+        let instance = command.instance().map(tracing::field::display);
+        limited!(
+            self.unsent.allow(Instant::now()), warn, %to, instance, command = command.name(), why,
+            "command not sent to a guestServer"
+        );
     }
 
-    /// An event could not be told to the VIM.
-    pub(crate) fn vim(&mut self, what: &str, why: &str) {
-        limited!(self.vim.allow(Instant::now()), warn, what, why, "the VIM");
+    /// The VIM refused an event.
+    pub(crate) fn refused(&mut self, event: &InstanceEvent, why: &str) {
+        limited!(
+            self.vim.allow(Instant::now()), warn, instance = %event.instance,
+            host = &*event.hostname, why, "the VIM refused an event: dropped"
+        );
+    }
+
+    /// An event was dropped, for too many wait for the VIM.
+    pub(crate) fn dropped(&mut self, event: &InstanceEvent) {
+        limited!(
+            self.vim.allow(Instant::now()), warn, instance = %event.instance,
+            host = &*event.hostname, "too many events wait for the VIM: one dropped"
+        );
+    }
+
+    /// An instance has another host: what waited for the VIM of its former one is outdated.
+    pub(crate) fn outdated(&mut self, instance: InstanceId, dropped: usize) {
+        limited!(
+            self.changes.allow(Instant::now()), info, %instance, dropped,
+            "events of a moved instance's former host dropped"
+        );
+    }
+
+    /// The VIM did not answer a question.
+    pub(crate) fn unanswered(&mut self, question: &Question, why: &str) {
+        limited!(
+            self.vim.allow(Instant::now()), warn, host = &*question.hostname,
+            topic = ?question.topic, why, "the VIM did not answer a question: asked again"
+        );
     }
 
     /// An operator muted an instance.
@@ -78,21 +111,44 @@ impl Journal {
         limited!(self.mutes.allow(Instant::now()), info, %instance, why, "no longer muted");
     }
 
-    fn stranger(&mut self, from: SocketAddr, hostname: &str) {
+    /// The VIM takes nothing any more; the next attempt is after `pause`.
+    pub(crate) fn vim_away(&mut self, why: &str, pause: Duration, waiting: usize) {
+        limited!(
+            self.vim.allow(Instant::now()),
+            warn,
+            why,
+            pause_ms = pause.as_millis(),
+            waiting,
+            "the VIM cannot be told: trying again"
+        );
+    }
+
+    /// The VIM takes events again.
+    pub(crate) fn vim_back(&mut self, waiting: usize) {
+        limited!(self.vim.allow(Instant::now()), info, waiting, "the VIM can be told again");
+    }
+
+    fn stranger(&mut self, from: SocketAddr, host: &str) {
         let now = Instant::now();
         let ip = from.ip();
         let recently = |at: &Instant| now.duration_since(*at) < STRANGER_PERIOD;
         if self.strangers.get(&ip).is_some_and(recently) {
+            self.strangers_left_out += 1;
             return;
         }
         if self.strangers.len() >= MAX_STRANGERS {
             self.strangers.retain(|_, at| recently(at));
             if self.strangers.len() >= MAX_STRANGERS {
+                self.strangers_left_out += 1;
                 return;
             }
         }
         self.strangers.insert(ip, now);
-        warn!(%from, hostname, "datagram from a host that is not known: thrown away");
+        let left_out = std::mem::take(&mut self.strangers_left_out);
+        limited!(
+            Some(left_out), warn, %from, host,
+            "datagram from a host that is not known: thrown away"
+        );
     }
 
     /// What the inventory saw.
@@ -127,42 +183,46 @@ impl Journal {
                 self.changes.allow(now), info, %instance, from = &**from, to = &**to,
                 "instance moved"
             ),
-            Note::InstanceDeleted { instance } => {
-                limited!(self.changes.allow(now), info, %instance, "instance deleted");
+            Note::InstanceDeleted { instance, host } => {
+                limited!(self.changes.allow(now), info, %instance, host = &**host, "instance deleted");
             }
-            Note::InstanceReporting { instance, reporting } => limited!(
-                self.changes.allow(now), info, %instance, reporting,
+            Note::InstanceReporting { instance, host, reporting } => limited!(
+                self.changes.allow(now), info, %instance, host = &**host, reporting,
                 "fault reporting of an instance changed"
             ),
-            Note::Heartbeating { instance, heartbeating, by } => {
+            Note::Heartbeating { instance, host, heartbeating, by } => {
                 let by = match by {
                     Found::Told => "guestServer",
                     Found::Audit => "audit",
                 };
                 limited!(
-                    self.changes.allow(now), info, %instance, heartbeating, by,
+                    self.changes.allow(now), info, %instance, host = &**host, heartbeating, by,
                     "heartbeat of an instance changed"
                 );
             }
-            Note::Alarm { instance, state } => {
+            Note::Alarm { instance, host, state } => {
                 self.metrics.alarms.increment();
-                limited!(self.alarms.allow(now), warn, %instance, state, "instance failed");
+                limited!(
+                    self.alarms.allow(now), warn, %instance, host = &**host, state,
+                    "instance failed"
+                );
             }
-            Note::AlarmWithheld { instance, state, why } => {
+            Note::AlarmWithheld { instance, host, state, why } => {
                 let counter = match why {
                     Withheld::Reporting => &self.metrics.alarms_withheld,
                     Withheld::Muted => &self.metrics.alarms_muted,
                 };
                 counter.increment();
                 limited!(
-                    self.alarms.allow(now), info, %instance, state, why = why.text(),
+                    self.alarms.allow(now), info, %instance, host = &**host, state, why = why.text(),
                     "instance failed; not told to the VIM"
                 );
             }
-            Note::Vote { instance, event, response } => {
+            Note::Vote { instance, host, event, response } => {
                 self.metrics.votes.increment();
                 limited!(
-                    self.changes.allow(now), info, %instance, event = &**event, response,
+                    self.changes.allow(now), info, %instance, host = &**host,
+                    event = &**event, response,
                     "vote is over"
                 );
             }

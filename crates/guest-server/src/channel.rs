@@ -217,11 +217,12 @@ impl Channel {
                 self.session.handle_connected(now);
             }
             Err(Refused { error, why, .. }) => {
+                let name = self.session.name();
                 match error {
-                    ConnectError::NotFound => journal.no_channel(self.instance, &why),
+                    ConnectError::NotFound => journal.no_channel(self.instance, name, &why),
                     ConnectError::Unavailable => {
                         self.refusals += 1;
-                        journal.unreachable(self.instance, &why, self.refusals == 2);
+                        journal.unreachable(self.instance, name, &why, self.refusals == 2);
                     }
                 }
                 self.session.handle_connect_failed(now, error);

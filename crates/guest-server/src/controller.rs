@@ -220,9 +220,11 @@ impl Controller {
             match tokio::net::lookup_host((name.as_str(), port)).await {
                 Ok(mut found) => match found.find(|address| address.is_ipv4() == ipv4) {
                     Some(address) => drop(resolved.send(address).await),
-                    None => warn!(name, "the controller has no address of our family"),
+                    None => warn!(controller = name, "the controller has no address of our family"),
                 },
-                Err(error) => warn!(name, %error, "the controller's name has no address"),
+                Err(error) => {
+                    warn!(controller = name, %error, "the controller's name has no address");
+                }
             }
         });
     }
@@ -230,13 +232,13 @@ impl Controller {
     /// Sends an event, or says in the log that it could not.
     pub(crate) async fn send(&mut self, event: &ServerEvent, journal: &Journal) {
         let Some(peer) = self.peer() else {
-            journal.unsent(event.name(), "the controller's address is not known yet");
+            journal.unsent(event, "the controller's address is not known yet");
             return;
         };
         event.with_datagram(&self.hostname, |d| d.encode(Length::Full, &mut self.outgoing));
         match self.sender.send(&self.socket, &self.outgoing, peer).await {
             Ok(()) => journal.metrics.datagrams.sent(event.name(), true),
-            Err(error) => journal.unsent(event.name(), &format!("{peer}: {error}")),
+            Err(error) => journal.unsent(event, &format!("{peer}: {error}")),
         }
     }
 }

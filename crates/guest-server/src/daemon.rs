@@ -276,7 +276,8 @@ impl Daemon {
                 (Fate::Refused, "too many instances without a channel")
             }
         };
-        self.common.journal.bad_command(instance, name, why);
+        let guest = self.instances.name(instance);
+        self.common.journal.bad_command(instance, guest.as_deref(), name, why);
         fate
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use daemon_kit::{RateLimit, limited};
+use heartbeat_proto::control::ServerEvent;
 use heartbeat_proto::session::{ConcludedBy, Note};
 use heartbeat_proto::{HostId, InstanceId};
 use tracing::debug;
@@ -93,22 +94,25 @@ impl Journal {
     }
 
     /// An attempt to connect failed; `news` if that has not been told since it was connected.
-    pub(crate) fn unreachable(&self, instance: InstanceId, why: &str, news: bool) {
+    pub(crate) fn unreachable(&self, instance: InstanceId, name: &str, why: &str, news: bool) {
         self.metrics.connection_failures.increment();
         if news {
-            line!(self, connections, warn, %instance, why, "cannot connect to the channel, trying again");
+            line!(
+                self, connections, warn, %instance, name, why,
+                "cannot connect to the channel, trying again"
+            );
         } else {
-            debug!(%instance, why, "still cannot connect to the channel");
+            debug!(%instance, name, why, "still cannot connect to the channel");
         }
     }
 
     /// There is no channel of this instance.
-    pub(crate) fn no_channel(&self, instance: InstanceId, why: &str) {
+    pub(crate) fn no_channel(&self, instance: InstanceId, name: &str, why: &str) {
         self.metrics.channels_missing.increment();
-        debug!(%instance, why, "no channel");
+        debug!(%instance, name, why, "no channel");
     }
 
-    /// An instance is watched from now on.
+    /// An instance is watched from now on. What its guest calls itself, it has not said yet.
     pub(crate) fn added(&self, instance: InstanceId, provisioned: bool) {
         line!(self, changes, info, %instance, provisioned, "instance added");
     }
@@ -131,7 +135,7 @@ impl Journal {
 
     /// The controller switched the reporting of the whole host.
     pub(crate) fn host_reporting(&self, host: HostId, reporting: bool) {
-        line!(self, host, info, %host, reporting, "fault reporting of this host changed");
+        line!(self, host, info, host_uuid = %host, reporting, "fault reporting of this host changed");
     }
 
     /// A datagram was thrown away.
@@ -140,14 +144,21 @@ impl Journal {
     }
 
     /// An event could not be sent; a guest's state reaches the controller with its next query.
-    pub(crate) fn unsent(&self, event: &str, why: &str) {
-        self.metrics.datagrams.sent(event, false);
-        line!(self, unsent, warn, event, why, "event not sent to the controller");
+    pub(crate) fn unsent(&self, event: &ServerEvent, why: &str) {
+        self.metrics.datagrams.sent(event.name(), false);
+        let (instance, event) = (event.instance().map(tracing::field::display), event.name());
+        line!(self, unsent, warn, instance, event, why, "event not sent to the controller");
     }
 
-    /// A command was thrown away.
-    pub(crate) fn bad_command(&self, instance: InstanceId, command: &str, why: &str) {
-        line!(self, datagrams, warn, %instance, command, why, "command thrown away");
+    /// A command was thrown away. The guest's name is known if the instance is.
+    pub(crate) fn bad_command(
+        &self,
+        instance: InstanceId,
+        name: Option<&str>,
+        command: &str,
+        why: &str,
+    ) {
+        line!(self, datagrams, warn, %instance, name, command, why, "command thrown away");
     }
 
     /// An operator muted an instance.

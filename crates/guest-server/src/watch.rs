@@ -14,12 +14,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon_kit::{RateLimit, limited};
 use futures_util::StreamExt as _;
 use heartbeat_proto::InstanceId;
 use inotify::{Event, EventMask, EventStream, Inotify, WatchMask};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use crate::channel_name::{ChannelName, Naming};
 use directory::Directory;
@@ -67,6 +68,10 @@ struct Gone;
 pub(crate) struct Watcher {
     path: PathBuf,
     sightings: mpsc::Sender<Sighting>,
+    /// Events that the kernel lost: whoever may write to the directory can cause that.
+    lost: RateLimit,
+    /// A directory that comes and goes, or cannot be read.
+    troubles: RateLimit,
 }
 
 impl Watcher {
@@ -74,24 +79,31 @@ impl Watcher {
     pub(crate) fn spawn(path: PathBuf) -> mpsc::Receiver<Sighting> {
         let (sightings, receiver) = mpsc::channel(SIGHTINGS_DEPTH);
         tokio::spawn(async move {
-            let Gone = Self { path, sightings }.run().await;
+            let lost = RateLimit::new(3, Duration::from_secs(60));
+            let troubles = RateLimit::new(20, Duration::from_secs(10));
+            let Gone = Self { path, sightings, lost, troubles }.run().await;
         });
         receiver
     }
 
-    async fn run(self) -> Gone {
+    async fn run(mut self) -> Gone {
         let mut missing = false;
         loop {
             let gone = match Directory::open(&self.path) {
                 Ok(directory) => {
                     if std::mem::take(&mut missing) {
-                        info!(path = %self.path.display(), "channel directory is there");
+                        let path = self.path.display();
+                        limited!(self.troubles.allow(now()), info, %path, "channel directory is there");
                     }
                     self.watch(directory).await
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut missing, true) {
-                        warn!(path = %self.path.display(), %error, "no channel directory: waiting for it");
+                        let path = self.path.display();
+                        limited!(
+                            self.troubles.allow(now()), warn, %path, %error,
+                            "no channel directory: waiting for it"
+                        );
                     }
                     self.absent(&error).await
                 }
@@ -113,13 +125,13 @@ impl Watcher {
     }
 
     /// Watches one directory until it is no longer the one at our path.
-    async fn watch(&self, directory: Directory) -> Result<(), Gone> {
+    async fn watch(&mut self, directory: Directory) -> Result<(), Gone> {
         // The watch stands before the first scan, so that nothing falls in between.
         let mut events = match event_stream(&directory) {
             Ok(events) => Some(events),
             Err(error) => {
-                warn!(
-                    path = %self.path.display(), %error,
+                limited!(
+                    self.troubles.allow(now()), warn, path = %self.path.display(), %error,
                     "cannot watch the channel directory, scanning it instead; \
                      fs.inotify.max_user_instances and max_user_watches may be too low"
                 );
@@ -144,13 +156,20 @@ impl Watcher {
             };
             match event {
                 Ok(event) if event.mask.contains(EventMask::Q_OVERFLOW) => {
-                    warn!("the kernel lost events of the channel directory: scanning it");
+                    limited!(
+                        self.lost.allow(now()),
+                        warn,
+                        "the kernel lost events of the channel directory: scanning it"
+                    );
                     self.scan(&directory).await?;
                 }
                 Ok(event) if event.mask.intersects(DIRECTORY_GONE) => return Ok(()),
                 Ok(event) => self.look(&directory, &event).await?,
                 Err(error) => {
-                    warn!(%error, "cannot read events of the channel directory: starting over");
+                    limited!(
+                        self.troubles.allow(now()), warn, %error,
+                        "cannot read events of the channel directory: starting over"
+                    );
                     tokio::time::sleep(PRESENCE_PERIOD).await;
                     return Ok(());
                 }
@@ -170,11 +189,14 @@ impl Watcher {
         self.tell(Sighting::Channel { name, inode, modified }).await
     }
 
-    async fn scan(&self, directory: &Directory) -> Result<(), Gone> {
+    async fn scan(&mut self, directory: &Directory) -> Result<(), Gone> {
         match directory.list().await {
             Ok(channels) => self.tell(Sighting::Listing(channels)).await,
             Err(error) => {
-                warn!(path = %self.path.display(), %error, "cannot read the channel directory");
+                limited!(
+                    self.troubles.allow(now()), warn, path = %self.path.display(), %error,
+                    "cannot read the channel directory"
+                );
                 Ok(())
             }
         }
@@ -183,6 +205,11 @@ impl Watcher {
     async fn tell(&self, sighting: Sighting) -> Result<(), Gone> {
         self.sightings.send(sighting).await.map_err(|_| Gone)
     }
+}
+
+/// For the log's rates, which know the clock of the operating system only.
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 /// The directory itself is no longer where it was, or no longer watched.

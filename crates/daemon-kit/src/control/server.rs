@@ -12,12 +12,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
     ANSWER_TIMEOUT, MAX_CONNECTIONS, MAX_REQUEST, QUEUE_DEPTH, REPLY_TIMEOUT, REQUEST_TIMEOUT,
 };
 use crate::exit::describe;
+use crate::limited;
 use crate::rate_limit::RateLimit;
 use crate::socket_file::{BindError, SocketFile};
 
@@ -112,14 +113,16 @@ impl ControlSocket {
                             connections.spawn(serve(stream, requests.clone()));
                         }
                         Ok(_) => {
-                            if let Some(left_out) = strangers.allow(Instant::now()) {
-                                warn!(left_out, "closed another user's control connection");
-                            }
+                            limited!(
+                                strangers.allow(Instant::now()), warn,
+                                "closed another user's control connection"
+                            );
                         }
                         Err(error) => {
-                            if let Some(left_out) = failures.allow(Instant::now()) {
-                                warn!(%error, left_out, "cannot accept on the control socket");
-                            }
+                            limited!(
+                                failures.allow(Instant::now()), warn, %error,
+                                "cannot accept on the control socket"
+                            );
                             tokio::time::sleep(ACCEPT_PAUSE).await;
                         }
                     }

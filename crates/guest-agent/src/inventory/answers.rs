@@ -80,7 +80,8 @@ impl Inventory {
             Some(known) if known.switched_at > asked_at => {}
             Some(known) => {
                 if std::mem::replace(&mut known.reporting, reporting) != reporting {
-                    self.out.note(Note::InstanceReporting { instance, reporting });
+                    let host = self.host_name(host);
+                    self.out.note(Note::InstanceReporting { instance, host, reporting });
                 }
                 self.command(host, AgentCommand::ModInstance { instance, reporting });
             }

@@ -157,7 +157,8 @@ impl Inventory {
                 let moved = known.host != host;
                 let before = std::mem::replace(&mut known.reporting, reporting);
                 if before != reporting {
-                    self.out.note(Note::InstanceReporting { instance, reporting });
+                    let host = self.host_name(host);
+                    self.out.note(Note::InstanceReporting { instance, host, reporting });
                 }
                 if moved {
                     self.move_instance(instance, host, reporting);

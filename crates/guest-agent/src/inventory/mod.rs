@@ -276,6 +276,11 @@ impl Inventory {
         self.hosts.get(&host).map(|host| host.name.clone()).unwrap_or_default()
     }
 
+    /// The name of the host that an instance is on.
+    fn host_of(&self, instance: InstanceId) -> Box<str> {
+        self.instances.get(&instance).map(|known| self.host_name(known.host)).unwrap_or_default()
+    }
+
     fn command(&mut self, host: HostId, command: AgentCommand) {
         if let Some(host) = self.hosts.get(&host) {
             self.out.push(Output::Command(host.ip, command));
@@ -318,6 +323,7 @@ impl Inventory {
             AlarmState::Failed => "failed",
             AlarmState::Unhealthy => "unhealthy",
         };
+        let name = self.host_name(known.host);
         let withheld = if !host || !known.reporting {
             Some(Withheld::Reporting)
         } else if self.muted.contains(&instance) {
@@ -326,9 +332,9 @@ impl Inventory {
             None
         };
         if let Some(why) = withheld {
-            self.out.note(Note::AlarmWithheld { instance, state: word, why });
+            self.out.note(Note::AlarmWithheld { instance, host: name, state: word, why });
         } else {
-            self.out.note(Note::Alarm { instance, state: word });
+            self.out.note(Note::Alarm { instance, host: name, state: word });
             self.tell(instance, EventKind::Alarm { state, repair_action });
         }
     }
@@ -392,7 +398,8 @@ impl Inventory {
             host.instances.remove(&instance);
         }
         self.out.push(Output::Deleted(instance));
-        self.out.note(Note::InstanceDeleted { instance });
+        let host = self.host_name(known.host);
+        self.out.note(Note::InstanceDeleted { instance, host });
     }
 }
 

@@ -70,17 +70,17 @@ pub(crate) enum Note {
     /// An instance is on another host.
     InstanceMoved { instance: InstanceId, from: Box<str>, to: Box<str> },
     /// An instance is gone.
-    InstanceDeleted { instance: InstanceId },
+    InstanceDeleted { instance: InstanceId, host: Box<str> },
     /// The reporting of an instance's faults was switched.
-    InstanceReporting { instance: InstanceId, reporting: bool },
+    InstanceReporting { instance: InstanceId, host: Box<str>, reporting: bool },
     /// An instance is heartbeating, or no longer.
-    Heartbeating { instance: InstanceId, heartbeating: bool, by: Found },
+    Heartbeating { instance: InstanceId, host: Box<str>, heartbeating: bool, by: Found },
     /// The VIM is told of a failure.
-    Alarm { instance: InstanceId, state: &'static str },
+    Alarm { instance: InstanceId, host: Box<str>, state: &'static str },
     /// A failure is not told to the VIM.
-    AlarmWithheld { instance: InstanceId, state: &'static str, why: Withheld },
+    AlarmWithheld { instance: InstanceId, host: Box<str>, state: &'static str, why: Withheld },
     /// A vote or notification is over.
-    Vote { instance: InstanceId, event: Box<str>, response: &'static str },
+    Vote { instance: InstanceId, host: Box<str>, event: Box<str>, response: &'static str },
     /// A guestServer has started.
     ServerReady { host: Box<str> },
     /// A guestServer had another mind about an instance's reporting and was corrected.

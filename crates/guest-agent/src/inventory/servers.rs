@@ -98,11 +98,18 @@ impl Inventory {
         self.correct(host, instance, info);
         self.take_over(instance, info);
         if let Some(known) = self.instances.get_mut(&instance) {
-            known.heartbeating = now;
-            known.unheard = false;
+            let before = std::mem::replace(&mut known.heartbeating, now);
+            if std::mem::take(&mut known.unheard) || before != now {
+                self.beats(instance, now, Found::Told);
+            }
         }
-        self.out.note(Note::Heartbeating { instance, heartbeating: now, by: Found::Told });
         self.tell_state(instance);
+    }
+
+    /// Notes that an instance is heartbeating from now on, or no longer.
+    fn beats(&mut self, instance: InstanceId, heartbeating: bool, by: Found) {
+        let host = self.host_of(instance);
+        self.out.note(Note::Heartbeating { instance, host, heartbeating, by });
     }
 
     fn loss(&mut self, instance: InstanceId) {
@@ -111,7 +118,7 @@ impl Inventory {
         let unheard = std::mem::take(&mut known.unheard);
         if std::mem::replace(&mut known.heartbeating, false) || unheard {
             // Its STOPPED was lost on the way.
-            self.out.note(Note::Heartbeating { instance, heartbeating: false, by: Found::Told });
+            self.beats(instance, false, Found::Told);
             self.tell_state(instance);
         }
         self.alarm(instance, AlarmState::Failed, repair_action);
@@ -125,7 +132,8 @@ impl Inventory {
             GuestResponse::Proceed => "proceed",
         };
         let event = vote.event_type.as_str().into();
-        self.out.note(Note::Vote { instance, event, response: word });
+        let host = self.host_of(instance);
+        self.out.note(Note::Vote { instance, host, event, response: word });
         let event = vote.event_type.clone();
         self.tell(instance, EventKind::Action { event, response, reason: vote.reason.clone() });
     }
@@ -144,8 +152,7 @@ impl Inventory {
                 known.heartbeating = info.heartbeating;
                 known.unheard = false;
             }
-            let heartbeating = info.heartbeating;
-            self.out.note(Note::Heartbeating { instance, heartbeating, by: Found::Audit });
+            self.beats(instance, info.heartbeating, Found::Audit);
             self.tell_state(instance);
         }
     }

@@ -132,6 +132,19 @@ impl AgentCommand {
         }
     }
 
+    /// Which instance it is about, if it is about one.
+    #[must_use]
+    pub const fn instance(&self) -> Option<InstanceId> {
+        match self {
+            Self::AddInstance { instance, .. }
+            | Self::ModInstance { instance, .. }
+            | Self::DelInstance { instance }
+            | Self::Vote { instance, .. }
+            | Self::Notify { instance, .. } => Some(*instance),
+            Self::ModHost { .. } | Self::Query | Self::Loopback => None,
+        }
+    }
+
     /// Reads a command that has the right signature.
     ///
     /// # Errors

@@ -164,6 +164,20 @@ impl ServerEvent {
         }
     }
 
+    /// Which instance it is about, if it is about one.
+    #[must_use]
+    pub const fn instance(&self) -> Option<InstanceId> {
+        match self {
+            Self::MonitorReady => None,
+            Self::Instance(instance, _)
+            | Self::Running(instance, _)
+            | Self::Stopped(instance, _)
+            | Self::IllHealth(instance, _)
+            | Self::Loss(instance)
+            | Self::VoteNotify(instance, _) => Some(*instance),
+        }
+    }
+
     /// Reads an event.
     ///
     /// # Errors

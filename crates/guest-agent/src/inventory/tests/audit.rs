@@ -159,8 +159,8 @@ fn a_heartbeat_that_differs_is_taken_over_and_told_to_the_vim() {
         let word = if heartbeating { "enabled" } else { "disabled" };
         let expected = format!("i1 on compute-1: reporting enabled, heartbeat {word}, 121 s");
         assert_eq!(bench.words(), [expected]);
-        let (instance, by) = (instance_id(1), Found::Audit);
-        assert_eq!(bench.notes(), [&Note::Heartbeating { instance, heartbeating, by }]);
+        let (instance, host, by) = (instance_id(1), "compute-1".into(), Found::Audit);
+        assert_eq!(bench.notes(), [&Note::Heartbeating { instance, host, heartbeating, by }]);
         bench.server(1, ServerEvent::Instance(instance_id(1), told));
         assert!(bench.outputs.is_empty(), "nothing has changed since");
     }

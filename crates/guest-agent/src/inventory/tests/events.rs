@@ -88,8 +88,8 @@ fn running_and_stopped_mean_what_they_say_whatever_their_info_says_of_the_heartb
 #[test]
 fn a_change_that_its_server_told_is_noted_as_told() {
     let bench = Bench::running();
-    let (instance, by) = (instance_id(1), Found::Told);
-    assert_eq!(bench.notes(), [&Note::Heartbeating { instance, heartbeating: true, by }]);
+    let (instance, host, by) = (instance_id(1), "compute-1".into(), Found::Told);
+    assert_eq!(bench.notes(), [&Note::Heartbeating { instance, host, heartbeating: true, by }]);
 }
 
 #[test]

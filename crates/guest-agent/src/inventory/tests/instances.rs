@@ -106,7 +106,8 @@ fn only_a_change_of_an_instances_reporting_is_noted() {
     bench.patch(1, 1, "enabled");
     assert!(bench.notes().is_empty());
     bench.patch(1, 1, "disabled");
-    let changed = Note::InstanceReporting { instance: instance_id(1), reporting: false };
+    let (instance, host) = (instance_id(1), "compute-1".into());
+    let changed = Note::InstanceReporting { instance, host, reporting: false };
     assert_eq!(bench.notes(), [&changed]);
 }
 

@@ -34,15 +34,16 @@ fn loss_and_illhealth_are_alarms_only_while_reporting_is_enabled_at_both_levels(
                 (ServerEvent::IllHealth(instance_id(1), info), "unhealthy"),
             ] {
                 bench.server(1, event);
-                let instance_id = instance_id(1);
+                let (on, instance_id) = ("compute-1".into(), instance_id(1));
                 if host && instance {
                     assert_eq!(bench.words(), [format!("i1 on compute-1: {word}, reboot")]);
-                    let note = Note::Alarm { instance: instance_id, state: word };
+                    let note = Note::Alarm { instance: instance_id, host: on, state: word };
                     assert_eq!(bench.notes(), [&note]);
                 } else {
                     assert_eq!(bench.words(), NOTHING);
                     let note = Note::AlarmWithheld {
                         instance: instance_id,
+                        host: on,
                         state: word,
                         why: Withheld::Reporting,
                     };
