@@ -158,7 +158,7 @@ fn beyond_the_threshold_it_is_stopped_and_then_loss() {
         assert_eq!(bench.timeline(100 * T), expected, "threshold {threshold}");
         assert_eq!(
             bench.notes().last(),
-            Some(&&Note::Failed { heartbeating: true, unanswered: 2 })
+            Some(&&Note::Failed { heartbeating: true, unanswered: threshold + 1 })
         );
         assert!(!bench.reported()[0].heartbeating);
         assert_eq!((bench.session.state(), bench.session.misses()), (State::WaitingInit, 0));
