@@ -31,6 +31,9 @@ use link::{Input, Link};
 /// wait; the main loop never waits for a guest.
 pub(crate) const UPDATES_DEPTH: usize = 1024;
 
+/// The failed attempt that is news: the one after [`MIN_BACKOFF`](heartbeat_proto::session::MIN_BACKOFF).
+const FIRST_NEWS: u64 = 3;
+
 /// What all guests' tasks share.
 #[derive(Debug)]
 pub(crate) struct Common {
@@ -62,8 +65,8 @@ pub(crate) struct Channel {
     seat: Arc<Seat>,
     session: Session,
     link: Option<Link>,
-    /// Attempts that failed since the channel was last connected. The first one is no news: QEMU
-    /// binds a moment before it listens.
+    /// Attempts that failed since the channel was last connected. Those of the first second are no news: QEMU binds a
+    /// moment before it listens, and libvirt makes the socket as root and gives it to its group a moment later.
     refusals: u64,
 }
 
@@ -222,7 +225,7 @@ impl Channel {
                     ConnectError::NotFound => journal.no_channel(self.instance, name, &why),
                     ConnectError::Unavailable => {
                         self.refusals += 1;
-                        journal.unreachable(self.instance, name, &why, self.refusals == 2);
+                        journal.unreachable(self.instance, name, &why, self.refusals == FIRST_NEWS);
                     }
                 }
                 self.session.handle_connect_failed(now, error);
