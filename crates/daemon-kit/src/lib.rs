@@ -24,6 +24,7 @@ pub mod mutes;
 pub mod options;
 pub mod pidfile;
 pub mod platform;
+pub mod pmon;
 pub mod program;
 pub mod query;
 pub mod random;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use daemon_kit::metrics::MetricsSettings;
 use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
+use daemon_kit::pmon::PmonSettings;
 use daemon_kit::program::Checked;
 use daemon_kit::reload::Change;
 use daemon_kit::{Failure, LogLevel};
@@ -27,6 +28,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("log", "level"),
     ("metrics", "listen"),
     ("metrics", "per_instance"),
+    ("pmon", "active_port"),
+    ("pmon", "pmon_port"),
     ("agent", "vim_cmd_port"),
     ("agent", "hbs_failure_threshold"),
     ("timeouts", "start_delay"),
@@ -83,6 +86,7 @@ pub(crate) struct Config {
     pub(crate) channel_dir: PathBuf,
     pub(crate) controller: String,
     pub(crate) wait_for: Vec<PathBuf>,
+    pub(crate) pmon: PmonSettings,
     pub(crate) reloadable: Reloadable,
 }
 
@@ -110,6 +114,7 @@ pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
         channel_dir: cli.channel_dir.clone(),
         controller: cli.controller.clone(),
         wait_for: common.wait_for.clone(),
+        pmon: PmonSettings::read(&file)?,
         reloadable: Reloadable {
             settings: settings(&file)?,
             log_level,
@@ -145,6 +150,7 @@ impl Config {
         ]
         .into_iter()
         .flatten()
+        .chain(self.pmon.changes(&former.pmon))
         .collect()
     }
 }
@@ -166,7 +172,7 @@ impl fmt::Display for Config {
         writeln!(f, "hbs_failure_threshold = {}", settings.failure_threshold)?;
         writeln!(f, "hbs_pulse_period = {} ms", settings.pulse_floor.as_millis())?;
         writeln!(f, "log-level = {log_level}")?;
-        write!(f, "{metrics}")
+        write!(f, "{metrics}{}", self.pmon)
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use daemon_kit::metrics::Exporter;
+use daemon_kit::pmon::Pmon;
 use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe, reload};
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::{AgentCommand, ServerEvent};
@@ -58,6 +59,7 @@ pub(crate) struct Daemon {
     updates: mpsc::Receiver<Update>,
     sightings: mpsc::Receiver<Sighting>,
     exporter: Exporter<InstanceId>,
+    pmon: Pmon,
     service: Service,
 }
 
@@ -93,6 +95,7 @@ impl Daemon {
         check_channel_dir(&config)?;
         let controller = bind(&config)?;
         let exporter = Exporter::start(config.reloadable.metrics.listen)?;
+        let pmon = Pmon::start(NAME, &config.pmon)?;
         let (updates_sender, updates) = mpsc::channel(UPDATES_DEPTH);
         let common = Arc::new(Common {
             channel_dir: config.channel_dir.clone(),
@@ -112,6 +115,7 @@ impl Daemon {
             log,
             common,
             exporter,
+            pmon,
             service,
         };
         daemon.first_scan().await;
@@ -138,6 +142,7 @@ impl Daemon {
             agent_port = self.config.agent_port,
             channel_dir = %self.config.channel_dir.display(),
             metrics = self.exporter.address().map(tracing::field::display),
+            pmon = self.pmon.address().map(tracing::field::display),
             instances,
             "ready"
         );
@@ -166,6 +171,7 @@ impl Daemon {
                 Some(update) = self.updates.recv() => self.handle_update(update).await,
                 Some(sighting) = self.sightings.recv() => self.instances.handle_sighting(sighting),
                 () = self.exporter.next() => self.show_metrics(),
+                pulse = self.pmon.next() => self.common.journal.metrics.pmon.count(pulse),
                 () = tokio::task::yield_now(), if more_to_tell => self.answer_query().await,
                 () = until(mute_ends) => self.end_mutes(),
             }
@@ -184,8 +190,8 @@ impl Daemon {
         if tokio::time::timeout(LAST_WORD, last_word).await.is_err() {
             warn!("stopping before everything was reported");
         }
-        let Self { service, controller, sightings, exporter, .. } = self;
-        drop((controller, sightings, exporter));
+        let Self { service, controller, sightings, exporter, pmon, .. } = self;
+        drop((controller, sightings, exporter, pmon));
         service.stop();
     }
 

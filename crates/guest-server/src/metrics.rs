@@ -8,6 +8,7 @@ mod exposition;
 mod families;
 
 use daemon_kit::metrics::{Counter, Histogram, Table};
+use daemon_kit::pmon::Pulse;
 use heartbeat_proto::control::{AgentCommand, ServerEvent};
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -86,6 +87,9 @@ pub(crate) struct Metrics {
     /// Datagrams in and out.
     #[serde(flatten)]
     pub(crate) datagrams: Datagrams,
+    /// Questions of pmon.
+    #[serde(flatten)]
+    pub(crate) pmon: Pulses,
 }
 
 impl Default for Metrics {
@@ -122,6 +126,7 @@ impl Default for Metrics {
             reads_put_off: zero(),
             late_timers: zero(),
             datagrams: Datagrams::default(),
+            pmon: Pulses::default(),
         }
     }
 }
@@ -149,6 +154,29 @@ impl Serialize for Votes {
         shown.serialize_entry("votes_answered", &self.answered)?;
         shown.serialize_entry("votes_unanswered", &self.unanswered())?;
         shown.end()
+    }
+}
+
+/// Questions of pmon, by what became of them.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Pulses {
+    #[serde(rename = "pmon_answered")]
+    answered: Counter,
+    #[serde(rename = "pmon_failed")]
+    failed: Counter,
+    #[serde(rename = "pmon_ignored")]
+    ignored: Counter,
+}
+
+impl Pulses {
+    /// One came in.
+    pub(crate) fn count(&self, pulse: Pulse) {
+        let counter = match pulse {
+            Pulse::Answered => &self.answered,
+            Pulse::Failed => &self.failed,
+            Pulse::Ignored => &self.ignored,
+        };
+        counter.increment();
     }
 }
 

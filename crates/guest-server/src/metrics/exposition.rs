@@ -8,7 +8,7 @@ use super::Metrics;
 use super::families::{
     BUILD, CHALLENGES, CLAMPED, COMMANDED, CONNECTS, DROPPED, FAULTS_MUTED, HEARTBEATING,
     HEARTBEATS, HOST_REPORTING, INITS, INSTANCES, LATE, LEFT_OUT, LOSSES, MISSES, MUTED,
-    ONE_HEARTBEATING, ONE_MISSES, ONE_REPORTING, ONE_STATE, PROVISIONED, PUT_OFF, RECEIVED,
+    ONE_HEARTBEATING, ONE_MISSES, ONE_REPORTING, ONE_STATE, PMON, PROVISIONED, PUT_OFF, RECEIVED,
     RECEIVED_BYTES, REFUSED, REFUSED_BYTES, REPORTING, ROUND_TRIP, SENT, UNHEALTHY, VOTES,
     VOTES_ASKED,
 };
@@ -128,4 +128,8 @@ fn render_datagrams(metrics: &Metrics, out: &mut Exposition) {
         }
     }
     out.one(&DROPPED, datagrams.actions_dropped.get());
+    let mut pulses = out.family(&PMON);
+    pulses.put(&["answered"], metrics.pmon.answered.get());
+    pulses.put(&["ignored"], metrics.pmon.ignored.get());
+    pulses.put(&["failed"], metrics.pmon.failed.get());
 }

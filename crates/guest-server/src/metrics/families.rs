@@ -176,6 +176,17 @@ family!(
     "Votes and notifications that were thrown away with their instance"
 );
 family!(
+    PMON,
+    Counter,
+    "pmon_pulses",
+    "Datagrams at the port for pmon's active monitoring (0 where that is off)",
+    [(
+        "result",
+        "`answered`; `ignored`: no question of pmon's for this process; `failed`: not received, or \
+         the answer not sent"
+    )]
+);
+family!(
     ONE_STATE,
     Gauge,
     "instance_state",
@@ -236,6 +247,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &RECEIVED,
     &SENT,
     &DROPPED,
+    &PMON,
     &ONE_STATE,
     &ONE_HEARTBEATING,
     &ONE_REPORTING,
