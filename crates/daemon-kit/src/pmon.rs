@@ -15,7 +15,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
-use tracing::warn;
 
 use crate::options::Sources;
 use crate::reload::Change;
