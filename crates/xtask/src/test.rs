@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that can be tested, in one command.
 
 mod monitoring;
+mod ocf;
 mod openapi;
 
 use anyhow::Result;
@@ -18,6 +19,9 @@ pub(crate) struct Options {
     /// Leave out the tests that boot real virtual machines (they need apt, root and about 400 MB)
     #[arg(long)]
     no_vm: bool,
+    /// Leave out the tests of the OCF agent (they need apt and root)
+    #[arg(long)]
+    no_ocf: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -27,9 +31,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     run_step("tests without virtual machines", tests.env("RUST_TEST_THREADS", TEST_THREADS))?;
     monitoring::run()?;
+    let without_ocf = if options.no_ocf {
+        "; the tests of the OCF agent were LEFT OUT (--no-ocf)"
+    } else {
+        ocf::run()?;
+        ""
+    };
     if options.no_vm {
         openapi::run()?;
-        println!("passed; the tests with real virtual machines were LEFT OUT (--no-vm)");
+        println!(
+            "passed; the tests with real virtual machines were LEFT OUT (--no-vm){without_ocf}"
+        );
         return Ok(());
     }
     vm::prepare(&workspace())?;
@@ -39,6 +51,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     run_step("tests with real virtual machines", machines.env(Assets::ENV, assets))?;
     libvirt::run()?;
     openapi::run()?;
-    println!("passed, with real virtual machines");
+    println!("passed, with real virtual machines{without_ocf}");
     Ok(())
 }
