@@ -6,14 +6,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use crate::resource::{Resource, lives, script};
 
-/// A start must be over well before SM kills it.
-const WELL_UNDER: Duration = Duration::from_secs(18);
+/// A start must be over well before SM kills it, after 20 s.
+const WELL_UNDER: Duration = Duration::from_secs(17);
 
 fn sleeper() -> Result<(Child, Pid)> {
     let child = Command::new("sleep").arg("600").kill_on_drop(true).spawn()?;
@@ -168,5 +168,27 @@ async fn a_start_that_was_killed_midway_leaves_one_daemon_that_is_found() -> Res
     assert_eq!(resource.processes(), [begun]);
     resource.expect("stop", 0).await?;
     assert_eq!(resource.processes(), []);
+    Ok(())
+}
+
+/// As if the script had been killed when what begins the daemon had its lock and had not come to write down its number.
+#[tokio::test]
+async fn what_has_begun_and_is_not_known_yet_gets_no_second_one_beside_it() -> Result<()> {
+    let resource = Resource::new()?;
+    fs::create_dir(resource.path("guest-agent"))?;
+    let mut first = Command::new("flock");
+    let first = first.arg("-F").arg(resource.run_file("guestAgent.started")).args(["sleep", "600"]);
+    let mut first = first.process_group(0).kill_on_drop(true).spawn()?;
+    let group = Pid::from_raw(first.id().context("flock has ended")?.try_into()?);
+    let locked = || {
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        locks.lines().any(|line| line.contains(&format!(" {group} ")))
+    };
+    lab::wait::until("the lock is held", end_to_end::SOON, locked).await?;
+    resource.expect("start", 1).await?;
+    assert_eq!(resource.processes(), []);
+    killpg(group, Signal::SIGKILL)?;
+    first.wait().await?;
+    resource.expect("start", 0).await?;
     Ok(())
 }
