@@ -74,9 +74,10 @@ impl Scrape {
 /// # Errors
 ///
 /// It does not.
-pub fn address(daemon: &Daemon) -> Result<SocketAddr> {
-    let log = daemon.stderr();
-    let ready = log.lines().find(|line| line.contains(" ready ")).context("no ready line")?;
+pub async fn address(daemon: &Daemon) -> Result<SocketAddr> {
+    // The log is written by a thread of its own: the daemon may be ready a moment before it says so there.
+    let said = |line: &str| line.contains(" ready version=");
+    let ready = daemon.wait_log("the ready line", SOON, said).await?.text;
     let word = ready.split(' ').find_map(|word| word.strip_prefix("metrics="));
     Ok(word.with_context(|| format!("no address in {ready}"))?.parse()?)
 }

@@ -54,13 +54,15 @@ fn reload(host: &Host, ini: &str) -> Result<()> {
 #[tokio::test]
 async fn nothing_listens_unless_told_and_the_control_socket_tells_all_the_same() -> Result<()> {
     let host = Host::start().await?;
-    ensure!(address(&host.daemon).is_err(), "{}", host.daemon.stderr());
+    let none = address(&host.daemon).await.err().context("it serves metrics")?;
+    ensure!(none.to_string().contains("no address in"), "{none}");
     let _guest = host.running(id(1), Behaviour::normal(), true).await?;
     let said = over_the_control_socket(&host.daemon).await?;
     ensure!(said.value("guest_server_heartbeating_instances")? == 1.0);
     ensure!(tcp_sockets(host.daemon.pid())? == 0, "it has a TCP socket");
     let site = Site::start().await?;
-    ensure!(address(&site.agent).is_err(), "{}", site.agent.stderr());
+    let none = address(&site.agent).await.err().context("it serves metrics")?;
+    ensure!(none.to_string().contains("no address in"), "{none}");
     ensure!(tcp_sockets(site.agent.pid())? >= 1, "that of the VIM's commands is counted");
     let said = over_the_control_socket(&site.agent).await?;
     ensure!(said.value("guest_agent_outbox_events")? == 0.0);
@@ -70,7 +72,7 @@ async fn nothing_listens_unless_told_and_the_control_socket_tells_all_the_same()
 #[tokio::test]
 async fn a_scrape_of_guest_server_shows_what_happened() -> Result<()> {
     let host = Setup::default().ini(&listening()).start().await?;
-    let metrics = address(&host.daemon)?;
+    let metrics = address(&host.daemon).await?;
     let guest = host.running(id(1), Behaviour::normal(), true).await?;
     beats(&guest, 3).await?;
     let before = scrape(metrics).await?;
@@ -158,7 +160,7 @@ async fn a_scrape_of_guest_agent_shows_what_happened() -> Result<()> {
 #[tokio::test]
 async fn clients_in_bad_faith_hold_up_neither_guests_nor_others_for_long() -> Result<()> {
     let host = Setup::default().ini(&listening()).start().await?;
-    let metrics = address(&host.daemon)?;
+    let metrics = address(&host.daemon).await?;
     let interval = Duration::from_millis(200);
     let guest = host.running(id(1), Behaviour::normal().every(interval), true).await?;
     let memory = host.daemon.anonymous_kib()?;
@@ -212,7 +214,7 @@ async fn clients_in_bad_faith_hold_up_neither_guests_nor_others_for_long() -> Re
 #[tokio::test]
 async fn hup_moves_the_port_switches_series_and_says_what_changed() -> Result<()> {
     let host = Setup::default().ini(&listening()).start().await?;
-    let first = address(&host.daemon)?;
+    let first = address(&host.daemon).await?;
     let _guest = host.running(id(1), Behaviour::normal(), true).await?;
     let second = free()?;
     reload(&host, &format!("[client]\nhbs_failure_threshold = 3\n[metrics]\nlisten = {second}\n"))?;
