@@ -276,7 +276,8 @@ impl Daemon {
                     let dropped = self.dispatcher.handle_moved(instance);
                     self.journal.metrics.events.outdated.add(dropped as u64);
                     if dropped > 0 {
-                        self.journal.outdated(instance, dropped);
+                        let host = self.inventory.host_of(instance).unwrap_or_default();
+                        self.journal.outdated(instance, &host, dropped);
                     }
                 }
                 Output::ReadyForMaintenance => {

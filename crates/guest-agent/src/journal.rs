@@ -83,9 +83,9 @@ impl Journal {
     }
 
     /// An instance has another host: what waited for the VIM of its former one is outdated.
-    pub(crate) fn outdated(&mut self, instance: InstanceId, dropped: usize) {
+    pub(crate) fn outdated(&mut self, instance: InstanceId, host: &str, dropped: usize) {
         limited!(
-            self.changes.allow(Instant::now()), info, %instance, dropped,
+            self.changes.allow(Instant::now()), info, %instance, host, dropped,
             "events of a moved instance's former host dropped"
         );
     }
@@ -99,16 +99,16 @@ impl Journal {
     }
 
     /// An operator muted an instance.
-    pub(crate) fn muted(&mut self, instance: InstanceId, time: Duration, reason: &str) {
-        let (now, secs) = (Instant::now(), time.as_secs());
+    pub(crate) fn muted(&mut self, instance: InstanceId, host: &str, time: Duration, reason: &str) {
         limited!(
-            self.mutes.allow(now), warn, %instance, secs, reason, "muted: no fault is reported"
+            self.mutes.allow(Instant::now()), warn, %instance, host, secs = time.as_secs(), reason,
+            "muted: no fault is reported"
         );
     }
 
-    /// A mute is over.
-    pub(crate) fn unmuted(&mut self, instance: InstanceId, why: &str) {
-        limited!(self.mutes.allow(Instant::now()), info, %instance, why, "no longer muted");
+    /// A mute is over. The instance may be gone, and then it is on no host.
+    pub(crate) fn unmuted(&mut self, instance: InstanceId, host: Option<&str>, why: &str) {
+        limited!(self.mutes.allow(Instant::now()), info, %instance, host, why, "no longer muted");
     }
 
     /// The VIM takes nothing any more; the next attempt is after `pause`.

@@ -204,7 +204,10 @@ impl Controller {
         self.ready_at = Some(Instant::now() + self.ready_period);
         if self.peer().is_some() {
             self.ready_period = (self.ready_period * 2).min(MAX_READY_PERIOD);
-            self.send(&ServerEvent::MonitorReady, journal).await;
+            let ready = ServerEvent::MonitorReady;
+            if let Err(why) = self.send(&ready, journal).await {
+                journal.unsent(&ready, None, &why);
+            }
         }
     }
 
@@ -230,15 +233,19 @@ impl Controller {
     }
 
     /// Sends an event, or says in the log that it could not.
-    pub(crate) async fn send(&mut self, event: &ServerEvent, journal: &Journal) {
-        let Some(peer) = self.peer() else {
-            journal.unsent(event, "the controller's address is not known yet");
-            return;
-        };
+    pub(crate) async fn send(
+        &mut self,
+        event: &ServerEvent,
+        journal: &Journal,
+    ) -> Result<(), String> {
+        let peer = self.peer().ok_or("the controller's address is not known yet")?;
         event.with_datagram(&self.hostname, |d| d.encode(Length::Full, &mut self.outgoing));
         match self.sender.send(&self.socket, &self.outgoing, peer).await {
-            Ok(()) => journal.metrics.datagrams.sent(event.name(), true),
-            Err(error) => journal.unsent(event, &format!("{peer}: {error}")),
+            Ok(()) => {
+                journal.metrics.datagrams.sent(event.name(), true);
+                Ok(())
+            }
+            Err(error) => Err(format!("{peer}: {error}")),
         }
     }
 }

@@ -336,7 +336,11 @@ impl Daemon {
     }
 
     async fn tell(&mut self, event: &ServerEvent) {
-        self.controller.send(event, &self.common.journal).await;
+        let journal = &self.common.journal;
+        if let Err(why) = self.controller.send(event, journal).await {
+            let name = event.instance().and_then(|instance| self.instances.name(instance));
+            journal.unsent(event, name.as_deref(), &why);
+        }
     }
 }
 

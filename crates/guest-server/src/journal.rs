@@ -144,10 +144,10 @@ impl Journal {
     }
 
     /// An event could not be sent; a guest's state reaches the controller with its next query.
-    pub(crate) fn unsent(&self, event: &ServerEvent, why: &str) {
+    pub(crate) fn unsent(&self, event: &ServerEvent, name: Option<&str>, why: &str) {
         self.metrics.datagrams.sent(event.name(), false);
         let (instance, event) = (event.instance().map(tracing::field::display), event.name());
-        line!(self, unsent, warn, instance, event, why, "event not sent to the controller");
+        line!(self, unsent, warn, instance, name, event, why, "event not sent to the controller");
     }
 
     /// A command was thrown away. The guest's name is known if the instance is.

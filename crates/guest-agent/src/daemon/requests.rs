@@ -119,11 +119,11 @@ impl Daemon {
     fn mute(&mut self, request: &ControlRequest) -> Result<(), String> {
         let order = MuteOrder::<InstanceId>::read(&request.command)?;
         let instance = order.instance;
-        self.inventory.instance(instance).ok_or_else(|| no_such(instance))?;
+        let host = self.inventory.host_of(instance).ok_or_else(|| no_such(instance))?;
         let MuteOrder { time, reason, .. } = order.clone();
         self.mutes.insert(Instant::now(), order).map_err(|error| error.to_string())?;
         self.inventory.mute(instance);
-        self.journal.muted(instance, time, &reason);
+        self.journal.muted(instance, &host, time, &reason);
         Ok(())
     }
 
@@ -132,17 +132,21 @@ impl Daemon {
         if !self.mutes.remove(instance) {
             return Err(format!("instance {instance} is not muted"));
         }
-        self.inventory.unmute(instance);
-        self.journal.unmuted(instance, "unmuted");
+        self.no_longer_muted(instance, "unmuted");
         Ok(())
     }
 
     /// The time of some mutes is over.
     pub(super) fn end_mutes(&mut self) {
         while let Some(instance) = self.mutes.poll_ended(Instant::now()) {
-            self.inventory.unmute(instance);
-            self.journal.unmuted(instance, "time is over");
+            self.no_longer_muted(instance, "time is over");
         }
+    }
+
+    fn no_longer_muted(&mut self, instance: InstanceId, why: &str) {
+        self.inventory.unmute(instance);
+        let host = self.inventory.host_of(instance);
+        self.journal.unmuted(instance, host.as_deref(), why);
     }
 }
 

@@ -277,8 +277,8 @@ impl Inventory {
     }
 
     /// The name of the host that an instance is on.
-    fn host_of(&self, instance: InstanceId) -> Box<str> {
-        self.instances.get(&instance).map(|known| self.host_name(known.host)).unwrap_or_default()
+    pub(crate) fn host_of(&self, instance: InstanceId) -> Option<Box<str>> {
+        self.instances.get(&instance).map(|known| self.host_name(known.host))
     }
 
     fn command(&mut self, host: HostId, command: AgentCommand) {

@@ -108,7 +108,7 @@ impl Inventory {
 
     /// Notes that an instance is heartbeating from now on, or no longer.
     fn beats(&mut self, instance: InstanceId, heartbeating: bool, by: Found) {
-        let host = self.host_of(instance);
+        let host = self.host_of(instance).unwrap_or_default();
         self.out.note(Note::Heartbeating { instance, host, heartbeating, by });
     }
 
@@ -132,7 +132,7 @@ impl Inventory {
             GuestResponse::Proceed => "proceed",
         };
         let event = vote.event_type.as_str().into();
-        let host = self.host_of(instance);
+        let host = self.host_of(instance).unwrap_or_default();
         self.out.note(Note::Vote { instance, host, event, response: word });
         let event = vote.event_type.clone();
         self.tell(instance, EventKind::Action { event, response, reason: vote.reason.clone() });
