@@ -12,6 +12,7 @@ mod commands;
 mod maintenance;
 mod output;
 mod servers;
+mod view;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -26,7 +27,6 @@ pub(crate) use audit::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT};
 pub(crate) use commands::{Command, Outcome, Refusal};
 pub(crate) use output::{Found, Heard, Note, Output, Question, Revision, Topic, Withheld};
 
-use crate::status::{HostStatus, InstanceStatus, Past};
 use output::Outputs;
 
 /// How often the maintenance system is asked for the hosts at most.
@@ -126,25 +126,6 @@ impl Times {
     }
 }
 
-/// What the metrics show of all hosts and instances.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// By whether they are reported.
-    pub(crate) hosts: [usize; 2],
-    /// Hosts that the VIM has not answered for.
-    pub(crate) awaiting_vim: usize,
-    /// By whether they are reported, then by whether they are heartbeating.
-    pub(crate) instances: [[usize; 2]; 2],
-}
-
-/// What they show of one instance.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Summary<'a> {
-    pub(crate) host: &'a str,
-    pub(crate) reporting: bool,
-    pub(crate) heartbeating: bool,
-}
-
 /// Everything that is known of hosts and instances.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
@@ -173,58 +154,6 @@ impl Inventory {
         self.out.pop()
     }
 
-    /// How many hosts are known.
-    pub(crate) fn host_count(&self) -> usize {
-        self.hosts.len()
-    }
-
-    /// How many instances are known.
-    pub(crate) fn instance_count(&self) -> usize {
-        self.instances.len()
-    }
-
-    /// Every host, for the status.
-    pub(crate) fn hosts(&self, now: MonotonicTime) -> impl Iterator<Item = HostStatus> {
-        self.hosts.iter().map(move |(id, host)| HostStatus {
-            uuid: *id,
-            hostname: host.name.clone(),
-            ip: host.ip,
-            reporting: host.reporting,
-            known_to_vim: host.state_known && host.instances_known,
-            heard_secs: host.heard_at.map(|at| now.since(at).as_secs_f64()),
-            instances: host.instances.len(),
-            heartbeating: host.instances.iter().filter(|id| self.is_heartbeating(**id)).count(),
-        })
-    }
-
-    /// Every instance, for the status.
-    pub(crate) fn instances(&self) -> impl Iterator<Item = InstanceStatus> {
-        self.instances.iter().map(|(id, instance)| self.shown(*id, instance))
-    }
-
-    /// The same of one of them, and whether faults of its host are reported.
-    pub(crate) fn instance(&self, instance: InstanceId) -> Option<(InstanceStatus, bool)> {
-        let known = self.instances.get(&instance)?;
-        let host = self.hosts.get(&known.host).is_some_and(|host| host.reporting);
-        Some((self.shown(instance, known), host))
-    }
-
-    fn shown(&self, uuid: InstanceId, instance: &Instance) -> InstanceStatus {
-        InstanceStatus {
-            uuid,
-            hostname: self.host_name(instance.host),
-            reporting: instance.reporting,
-            heartbeating: instance.heartbeating,
-            repair_action: instance.repair_action.as_str().to_owned(),
-            last_action: instance.last_action.as_ref().map(ToString::to_string),
-            past: Past::default(),
-        }
-    }
-
-    fn is_heartbeating(&self, instance: InstanceId) -> bool {
-        self.instances.get(&instance).is_some_and(|known| known.heartbeating)
-    }
-
     /// The VIM is not told of this instance's failures until it is unmuted.
     pub(crate) fn mute(&mut self, instance: InstanceId) {
         self.muted.insert(instance);
@@ -233,32 +162,6 @@ impl Inventory {
     /// It is told of them again.
     pub(crate) fn unmute(&mut self, instance: InstanceId) {
         self.muted.remove(&instance);
-    }
-
-    /// Counts hosts and instances. Up to a millisecond for 100,000 of them, so not for every message.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for host in self.hosts.values() {
-            tally.hosts[usize::from(host.reporting)] += 1;
-            tally.awaiting_vim += usize::from(!(host.state_known && host.instances_known));
-        }
-        for instance in self.instances.values() {
-            let (reporting, heartbeating) = (instance.reporting, instance.heartbeating);
-            tally.instances[usize::from(reporting)][usize::from(heartbeating)] += 1;
-        }
-        tally
-    }
-
-    /// Every instance that is known now.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = InstanceId> {
-        self.instances.keys().copied()
-    }
-
-    /// What the metrics show of one.
-    pub(crate) fn summary(&self, instance: InstanceId) -> Option<Summary<'_>> {
-        let known = self.instances.get(&instance)?;
-        let host = self.hosts.get(&known.host).map(|host| &*host.name).unwrap_or_default();
-        Some(Summary { host, reporting: known.reporting, heartbeating: known.heartbeating })
     }
 
     /// Asks the maintenance system for the hosts, at most once a second.
