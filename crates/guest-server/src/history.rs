@@ -198,7 +198,7 @@ impl History {
         self.fault = Some(Box::new(Fault { at, kind }));
     }
 
-    /// What the guest's condition is now; `true` if that is news.
+    /// What the guest's condition is now. Kept only if it is another one than before.
     pub(crate) fn observe(&mut self, at: MonotonicTime, condition: Condition) {
         if self.transitions.last().is_none_or(|last| last.condition != condition) {
             self.transitions.push(Transition { at, condition, cause: self.cause });

@@ -77,7 +77,7 @@ family!(
     LOSSES,
     Counter,
     "losses",
-    "Guests that fell silent while faults are reported: each is a LOSS"
+    "Guests that fell silent while faults are reported: each is a LOSS, but for muted instances"
 );
 family!(
     FAULTS_MUTED,
