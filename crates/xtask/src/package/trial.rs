@@ -24,10 +24,11 @@ const INCLUDED: &str = "init-system-helpers,adduser,procps,lsb-base,logrotate";
 /// Debian's way to say that the init scripts may be called: no init system runs that they would belong to.
 const ALLOW: &str = "#!/bin/sh\nexit 0\n";
 
-/// In the namespaces: umask lets a socket's group connect, as libvirt has it. What follows is run, and not instead of
-/// the shell, which is the namespace's first process and takes in those whose parents are gone.
+/// In the namespaces: the tree gets a short path, for a socket's has 107 characters at most, wherever the sources are.
+/// umask lets a socket's group connect, as libvirt has it. What follows is run, and not instead of the shell, which is the
+/// namespace's first process and takes in those whose parents are gone.
 const SETUP: &str = r#"umask 0002 && ip link set lo up && mount -t proc proc /proc \
-    && mount -t proc proc "$TRIAL_ROOT/proc" && "$@""#;
+    && mount --bind "$TRIAL_TREE" "$TRIAL_ROOT" && mount -t proc proc "$TRIAL_ROOT/proc" && "$@""#;
 
 /// Installs the packages in `dir`, which were checked, and uses them.
 pub(super) fn run(dir: &Path, epoch: &str) -> Result<()> {
@@ -50,12 +51,14 @@ pub(super) fn run(dir: &Path, epoch: &str) -> Result<()> {
     let test = ["test", "--package", "end-to-end", "--features", "packages", "--test", "packages"];
     run_step("building the trial of the packages", cargo(&test).arg("--no-run"))?;
     let test = cargo(&test);
+    let mounted = tempfile::Builder::new().prefix("trial.").tempdir_in("/tmp")?;
     let mut unshare = Command::new("unshare");
     unshare
         .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", SETUP, "trial"])
         .arg(test.get_program())
         .args(test.get_args())
-        .env("TRIAL_ROOT", &root);
+        .env("TRIAL_TREE", &root)
+        .env("TRIAL_ROOT", mounted.path());
     if let Some(dir) = test.get_current_dir() {
         unshare.current_dir(dir);
     }
