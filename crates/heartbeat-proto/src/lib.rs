@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`guest`] | the lines exchanged with the program inside a virtual machine |
 //! | [`control`] | the datagrams between guestServer, guestAgent and the maintenance system |
+//! | [`delivery`] | what makes those datagrams arrive once: numbers, acknowledgements, what is kept until then |
 //! | [`session`] | the host's side of the heartbeat with one guest, as a state machine |
 //! | [`client`] | the guest's side of it, as a state machine |
 //! | [`vim`] | the bodies exchanged with the orchestrator |
@@ -18,6 +19,7 @@
 
 pub mod client;
 pub mod control;
+pub mod delivery;
 #[cfg(test)]
 mod dice;
 pub mod guest;

@@ -207,7 +207,7 @@ impl Shared {
     fn send(&self, command: u32, text: &str) -> Result<()> {
         let signature = Signature::MaintenanceCommand;
         let mut bytes = Vec::new();
-        Datagram { signature, sender: "", command, text }.encode(Length::Fitting, &mut bytes);
+        Datagram::plain(signature, command, text).encode(Length::Fitting, &mut bytes);
         let agent = *lock(&self.agent);
         self.socket.send_to(&bytes, agent.context("guestAgent is not known yet")?)?;
         Ok(())

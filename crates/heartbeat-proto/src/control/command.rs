@@ -206,15 +206,10 @@ impl AgentCommand {
         }
     }
 
-    /// Hands the datagram of this command to `send`.
+    /// Hands the datagram of this command to `send`, without a number.
     pub fn with_datagram<R>(&self, source: &str, send: impl FnOnce(&Datagram<'_>) -> R) -> R {
         let text = self.text(source);
-        send(&Datagram {
-            signature: Signature::GuestMessage,
-            sender: "",
-            command: self.code(),
-            text: &text,
-        })
+        send(&Datagram::plain(Signature::GuestMessage, self.code(), &text))
     }
 }
 

@@ -33,6 +33,7 @@ pub mod code {
     pub const ILLHEALTH: u32 = 0x0001_fead;
     pub const LOSS: u32 = 0x0000_fead;
     pub const VOTE_NOTIFY: u32 = 0xfeed_feed;
+    pub const ACK: u32 = 0x1111_003a;
 }
 
 /// Who speaks, as far as the first 18 bytes tell.
@@ -81,6 +82,25 @@ pub enum DatagramError {
     Text(usize),
 }
 
+/// Which message of its sender's a datagram is; all zero where that is a C++ daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbering {
+    /// `rev`: 0 from who does not acknowledge, [`REVISION`] from who does.
+    pub revision: u16,
+    /// `res`: a random number for the life of the sender, so that a restart is noticed. In an `ACK`, that of the message.
+    pub epoch: u32,
+    /// `num`: a running number from 1; zero is not acknowledged. In an `ACK`, that of the message.
+    pub number: u32,
+}
+
+/// The revision of the header that is spoken here: numbered messages are acknowledged.
+pub const REVISION: u16 = 1;
+
+impl Numbering {
+    /// From or for a peer that knows nothing of numbers.
+    pub const NONE: Self = Self { revision: 0, epoch: 0, number: 0 };
+}
+
 /// One message between hosts.
 ///
 /// All integers are little-endian.
@@ -93,20 +113,31 @@ pub enum DatagramError {
 ///    +--------+-----------+----+----+----+----+----+---------+- - - - - - - -+
 /// ```
 ///
-/// `ver`, `rev`, `res`, `num` and `parm` are zero and ignored.
+/// `ver` is zero and ignored, and so are all but the first of `parm`. `rev`, `res` and `num` are the [`Numbering`], which is zero
+/// from and for the C++ daemons. With keys, bytes 18..64 are the seal (see [`Keyring`](super::Keyring)) instead of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram<'a> {
     /// Who speaks.
     pub signature: Signature,
     /// Text at byte 18: `guestAgent` towards the maintenance system, otherwise empty.
     pub sender: &'a str,
+    /// Which message of its sender's it is.
+    pub numbering: Numbering,
     /// What it is: see [`code`].
     pub command: u32,
+    /// The first of `parm`: 1 in the `ACK` of a message that is held, zero in all others.
+    pub parameter: u32,
     /// The JSON text, without the zeros after it.
     pub text: &'a str,
 }
 
 impl<'a> Datagram<'a> {
+    /// As a C++ daemon sends it.
+    #[must_use]
+    pub const fn plain(signature: Signature, command: u32, text: &'a str) -> Self {
+        Self { signature, sender: "", numbering: Numbering::NONE, command, parameter: 0, text }
+    }
+
     /// Reads the bytes of one datagram.
     ///
     /// # Errors
@@ -124,7 +155,13 @@ impl<'a> Datagram<'a> {
         Ok(Self {
             signature,
             sender: std::str::from_utf8(until_zero(&bytes[FREE_TEXT])).unwrap_or_default(),
-            command: u32::from_le_bytes([bytes[72], bytes[73], bytes[74], bytes[75]]),
+            numbering: Numbering {
+                revision: u16::from_le_bytes([bytes[66], bytes[67]]),
+                epoch: word(bytes, 68),
+                number: word(bytes, 76),
+            },
+            command: word(bytes, 72),
+            parameter: word(bytes, 80),
             text: std::str::from_utf8(text)
                 .map_err(|error| DatagramError::Text(HEADER_LEN + error.valid_up_to()))?,
         })
@@ -144,9 +181,17 @@ impl<'a> Datagram<'a> {
         );
         put(&mut out[SIGNATURE], self.signature.text());
         put(&mut out[FREE_TEXT], self.sender.as_bytes());
+        put(&mut out[66..68], &self.numbering.revision.to_le_bytes());
+        put(&mut out[68..72], &self.numbering.epoch.to_le_bytes());
         put(&mut out[72..76], &self.command.to_le_bytes());
+        put(&mut out[76..80], &self.numbering.number.to_le_bytes());
+        put(&mut out[80..84], &self.parameter.to_le_bytes());
         put(&mut out[HEADER_LEN..], text);
     }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 fn until_zero(bytes: &[u8]) -> &[u8] {

@@ -243,15 +243,10 @@ impl ServerEvent {
         }
     }
 
-    /// Hands the datagram of this event to `send`.
+    /// Hands the datagram of this event to `send`, without a number.
     pub fn with_datagram<R>(&self, hostname: &str, send: impl FnOnce(&Datagram<'_>) -> R) -> R {
         let text = self.text(hostname);
-        send(&Datagram {
-            signature: Signature::None,
-            sender: "",
-            command: self.code(),
-            text: &text,
-        })
+        send(&Datagram::plain(Signature::None, self.code(), &text))
     }
 }
 

@@ -77,10 +77,6 @@ impl<'a> MaintenanceCommand<'a> {
 /// The datagram by which guestAgent tells the maintenance system that it wants to know the hosts.
 #[must_use]
 pub const fn ready_for_maintenance() -> Datagram<'static> {
-    Datagram {
-        signature: Signature::GuestMessage,
-        sender: "guestAgent",
-        command: code::MONITOR_READY,
-        text: "",
-    }
+    let ready = Datagram::plain(Signature::GuestMessage, code::MONITOR_READY, "");
+    Datagram { sender: "guestAgent", ..ready }
 }

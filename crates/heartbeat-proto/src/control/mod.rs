@@ -2,17 +2,24 @@
 //!
 //! [`Datagram`] is the envelope, the same for everybody. What it carries depends on who speaks to
 //! whom: [`AgentCommand`] from guestAgent to guestServer, [`ServerEvent`] back,
-//! [`MaintenanceCommand`] from the maintenance system to guestAgent.
+//! [`MaintenanceCommand`] from the maintenance system to guestAgent. [`Ack`] goes both ways. What is numbered, sent again
+//! and acknowledged is decided in [`delivery`](crate::delivery).
 
+mod ack;
 mod command;
 mod datagram;
 mod event;
 mod maintenance;
+mod seal;
 
+pub use ack::{Ack, acknowledgement};
 pub use command::AgentCommand;
-pub use datagram::{Datagram, DatagramError, HEADER_LEN, Length, MAX_LEN, Signature, code};
+pub use datagram::{
+    Datagram, DatagramError, HEADER_LEN, Length, MAX_LEN, Numbering, REVISION, Signature, code,
+};
 pub use event::{Hosted, InstanceInfo, ServerEvent, VoteNotify};
 pub use maintenance::{Host, MaintenanceCommand, ready_for_maintenance};
+pub use seal::{Guard, KeyFileError, Keyring, MAX_SKEW_MICROS, SealError, SecurityMode};
 
 use serde::{Deserialize, Serialize};
 

@@ -39,12 +39,7 @@ fn the_names_are_those_of_the_commands() {
     assert!(AgentCommand::NAMES.contains(&AgentCommand::Loopback.name()));
     assert!(ServerEvent::NAMES.contains(&ServerEvent::Loss(instance).name()));
     let text = r#"{"hostname":"h","uuid":"00000000-0000-0000-0000-000000000001"}"#;
-    let datagram = Datagram {
-        signature: Signature::MaintenanceCommand,
-        sender: "",
-        command: code::DEL_HOST,
-        text,
-    };
+    let datagram = Datagram::plain(Signature::MaintenanceCommand, code::DEL_HOST, text);
     let command = MaintenanceCommand::decode(&datagram).unwrap();
     assert_eq!(command.name(), MaintenanceCommand::NAMES[2]);
     let error = AgentCommand::decode(&Datagram { command: code::VOTE_INST, ..datagram });
@@ -100,8 +95,7 @@ fn id() -> InstanceId {
 
 fn encoded(command: u32, text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Datagram { signature: Signature::GuestMessage, sender: "", command, text }
-        .encode(Length::Fitting, &mut bytes);
+    Datagram::plain(Signature::GuestMessage, command, text).encode(Length::Fitting, &mut bytes);
     bytes
 }
 
