@@ -120,7 +120,8 @@ impl Peer {
         if self.in_window(number) {
             let (word, bit) = Self::place(number);
             self.seen[word] |= bit;
-        } else {
+        }
+        if number < self.first {
             self.early.insert(number);
             if self.early.len() > WINDOW as usize {
                 self.early.pop_first();
@@ -241,6 +242,12 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
     #[must_use]
     pub fn peers(&self) -> usize {
         self.peers.len()
+    }
+
+    /// How many topics of a peer's are kept.
+    #[cfg(test)]
+    pub(super) fn topics(&self, peer: &P) -> usize {
+        self.peers.get(peer).map_or(0, |known| known.topics.len())
     }
 
     fn take(

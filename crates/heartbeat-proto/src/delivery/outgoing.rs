@@ -291,6 +291,12 @@ impl<M: Parcel + Clone> Outgoing<M> {
         Some(now.since(self.acked_at.map_or(since, |acked| acked.max(since))))
     }
 
+    /// As if all numbers before this one were given.
+    #[cfg(test)]
+    pub(super) const fn skip_to(&mut self, number: u32) {
+        self.next_number = number;
+    }
+
     /// The first message that is due to be sent again.
     fn next_again(&mut self, now: MonotonicTime) -> Option<Transmit<M>> {
         if now.since(self.pace.0) >= PACE {
