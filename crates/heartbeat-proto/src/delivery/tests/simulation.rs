@@ -48,6 +48,8 @@ struct Life {
     outgoing: Outgoing<ServerEvent>,
     controller: Controller,
     restarts: u32,
+    /// The life of the controller's that was last told of all instances.
+    queried_by: u32,
     /// Votes that were pushed, and how often each was taken.
     votes: BTreeMap<String, u32>,
     states: BTreeMap<InstanceId, bool>,
@@ -67,6 +69,7 @@ impl Life {
             outgoing: Outgoing::new(dice.random(), false),
             controller: Controller { epoch, incoming: Incoming::default(), open: Vec::new() },
             restarts: 0,
+            queried_by: 0,
             votes: BTreeMap::new(),
             states: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -117,10 +120,7 @@ impl Life {
             let number = u128::from(self.dice.below(8));
             let alive = self.dice.one_in(2);
             let event = if alive { running(number) } else { stopped(number) };
-            // Before it is known to acknowledge, a state goes once, as ever; an audit tells it again.
-            if self.outgoing.acknowledges() == Some(true) {
-                self.states.insert(id(number), alive);
-            }
+            self.states.insert(id(number), alive);
             self.outgoing.push(at(self.now), event);
         }
         if self.dice.one_in(1500) {
@@ -139,6 +139,16 @@ impl Life {
         self.fly(|| Flying::Heard(heard));
     }
 
+    /// The first command of a controller's life is a query.
+    fn answer_query(&mut self, epoch: u32) {
+        if std::mem::replace(&mut self.queried_by, epoch) != epoch {
+            for (instance, alive) in &self.states {
+                let answer = ServerEvent::Instance(*instance, info(*alive));
+                self.outgoing.push(at(self.now), answer);
+            }
+        }
+    }
+
     fn transmit(&mut self) {
         while let Some(sent) = self.outgoing.poll_transmit(at(self.now)) {
             self.highest = self.highest.max(sent.numbering.number);
@@ -155,6 +165,7 @@ impl Life {
                 Flying::Ack(ack) => drop(self.outgoing.handle_ack(at(self.now), ack)),
                 Flying::Heard(numbering) if numbering.epoch == self.controller.epoch => {
                     self.outgoing.handle_heard(at(self.now), numbering);
+                    self.answer_query(numbering.epoch);
                 }
                 // Of a former life: the driver's Incoming throws it away.
                 Flying::Heard(_) => {}
@@ -186,11 +197,11 @@ impl Life {
                         let times = self.votes.get_mut(&*vote.reason).unwrap();
                         *times += 1;
                     }
-                    ServerEvent::Running(instance, _) | ServerEvent::Stopped(instance, _) => {
-                        let alive = matches!(message, ServerEvent::Running(..));
-                        let newest = self.controller.incoming.is_old_news(&receipt, &message);
-                        if !newest {
-                            self.told.insert(instance, alive);
+                    ServerEvent::Running(instance, info)
+                    | ServerEvent::Stopped(instance, info)
+                    | ServerEvent::Instance(instance, info) => {
+                        if !self.controller.incoming.is_old_news(&receipt, &message) {
+                            self.told.insert(instance, info.heartbeating);
                         }
                     }
                     other => panic!("{other:?}"),
