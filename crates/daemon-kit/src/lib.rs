@@ -31,6 +31,7 @@ pub mod random;
 pub mod rate_limit;
 pub mod recent;
 pub mod reload;
+pub mod security;
 pub mod service;
 pub mod signals;
 pub mod socket_file;

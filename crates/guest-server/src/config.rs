@@ -10,13 +10,17 @@ use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
 use daemon_kit::pmon::PmonSettings;
 use daemon_kit::program::Checked;
 use daemon_kit::reload::Change;
-use daemon_kit::{Failure, LogLevel};
+use daemon_kit::{Failure, LogLevel, security};
+use heartbeat_proto::control::{Guard, SecurityMode};
 use heartbeat_proto::session::Settings;
 
 use crate::cli::Cli;
 
 /// Where the configuration is looked for unless `--config` says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/mtc/guestServer.ini";
+
+/// The platform's names of its controllers: they command from their own addresses, not from the floating one.
+const CONTROLLERS: &[&str] = &["controller-0", "controller-1"];
 
 /// Keys that mean something, and those of the C++ daemons' files that mean nothing here and deserve
 /// no warning for it.
@@ -28,6 +32,9 @@ const KNOWN: &[(&str, &str)] = &[
     ("log", "level"),
     ("metrics", "listen"),
     ("metrics", "per_instance"),
+    ("security", "mode"),
+    ("security", "key_file"),
+    ("security", "controllers"),
     ("pmon", "active_port"),
     ("pmon", "pmon_port"),
     ("agent", "vim_cmd_port"),
@@ -85,6 +92,9 @@ pub(crate) struct Config {
     pub(crate) hostname: String,
     pub(crate) channel_dir: PathBuf,
     pub(crate) controller: String,
+    /// Who may command besides it, unless commands have to be sealed.
+    pub(crate) controllers: Vec<String>,
+    pub(crate) guard: Guard,
     pub(crate) wait_for: Vec<PathBuf>,
     pub(crate) pmon: PmonSettings,
     pub(crate) reloadable: Reloadable,
@@ -113,6 +123,10 @@ pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
         hostname: common.hostname()?,
         channel_dir: cli.channel_dir.clone(),
         controller: cli.controller.clone(),
+        controllers: security::hosts(&file, "controllers", CONTROLLERS)?,
+        guard: security::read(&file, &SecurityMode::ALL, |mode, keys| {
+            Guard::read(mode, keys).map_err(|error| error.to_string())
+        })?,
         wait_for: common.wait_for.clone(),
         pmon: PmonSettings::read(&file)?,
         reloadable: Reloadable {
@@ -147,6 +161,9 @@ impl Config {
             Change::plain("[agent] rx_port", &former.agent_port, &self.agent_port),
             Change::plain("[client] rx_port", &former.server_port, &self.server_port),
             Change::plain("the host name", &former.hostname, &self.hostname),
+            Change::of("[security] controllers", &former.controllers, &self.controllers, |names| {
+                names.join(", ")
+            }),
         ]
         .into_iter()
         .flatten()
@@ -166,6 +183,8 @@ impl fmt::Display for Config {
         writeln!(f, "hostname = {}", self.hostname)?;
         writeln!(f, "channel-dir = {}", self.channel_dir.display())?;
         writeln!(f, "controller = {}", self.controller)?;
+        writeln!(f, "controllers = {}", self.controllers.join(", "))?;
+        writeln!(f, "security = {}", self.guard)?;
         for file in &self.wait_for {
             writeln!(f, "wait-for = {}", file.display())?;
         }

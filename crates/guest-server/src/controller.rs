@@ -1,22 +1,32 @@
 //! The way to the controller and back: one UDP socket.
 //!
 //! The main loop owns it. Receiving may be dropped while it waits and loses nothing; sending does
-//! not wait for anybody but the kernel.
+//! not wait for anybody but the kernel. What is sent again, and when, is decided in
+//! [`Outgoing`]; what comes in is looked at in [`reception`].
+
+mod commanders;
+mod reception;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use daemon_kit::security::unix_micros;
 use daemon_kit::udp::Sender;
+use daemon_kit::unpredictable;
 use heartbeat_proto::control::{
-    AgentCommand, Datagram, DatagramError, Length, MAX_LEN, PayloadError, ServerEvent, Signature,
+    Ack, Datagram, Guard, Length, MAX_LEN, ServerEvent, Signature, acknowledgement,
 };
+use heartbeat_proto::delivery::Outgoing;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use crate::clock::Clock;
 use crate::journal::Journal;
+use commanders::Commanders;
+pub(crate) use reception::{Incoming, Outcome, Rejected};
+use reception::{Reception, Taken};
 
 /// The first wait for a command after MONITOR_READY; it doubles up to [`MAX_READY_PERIOD`].
 const MIN_READY_PERIOD: Duration = Duration::from_secs(5);
@@ -37,35 +47,6 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// that is not.
 const ROOM: usize = 2 * MAX_LEN;
 
-/// What is wrong with a datagram.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Rejected {
-    #[error(transparent)]
-    Datagram(#[from] DatagramError),
-    #[error("not signed by guestAgent")]
-    Unsigned,
-    #[error(transparent)]
-    Payload(#[from] PayloadError),
-}
-
-impl Rejected {
-    /// What it would have commanded, as far as that could be read.
-    pub(crate) const fn command(&self) -> Option<&'static str> {
-        match self {
-            Self::Datagram(_) | Self::Unsigned => None,
-            Self::Payload(error) => error.command(),
-        }
-    }
-}
-
-/// A datagram that came in: a command, or what is wrong with it.
-pub(crate) struct Incoming {
-    pub(crate) from: SocketAddr,
-    pub(crate) command: Result<AgentCommand, Rejected>,
-    /// Who commands from now on, if that has changed.
-    pub(crate) new_commander: Option<IpAddr>,
-}
-
 /// Who is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peer {
@@ -77,52 +58,80 @@ enum Peer {
     Commanded(SocketAddr),
 }
 
+/// How the controller is reached and who it may be.
+pub(crate) struct Settings {
+    pub(crate) address: SocketAddr,
+    pub(crate) hostname: String,
+    /// The controller's name, for as long as it has not sent a command.
+    pub(crate) name: String,
+    pub(crate) agent_port: u16,
+    /// Who may command besides it, unless commands have to be sealed.
+    pub(crate) controllers: Vec<String>,
+    pub(crate) guard: Guard,
+}
+
 /// The controller, as this host sees it.
 pub(crate) struct Controller {
     socket: UdpSocket,
+    clock: Clock,
     hostname: String,
-    /// The controller's name, for as long as it has not sent a command.
-    name: String,
     agent_port: u16,
     peer: Peer,
     ready_period: Duration,
     ready_at: Option<Instant>,
-    addresses: mpsc::Receiver<SocketAddr>,
-    resolved: mpsc::Sender<SocketAddr>,
+    commanders: Commanders,
+    reception: Reception,
+    outgoing: Outgoing<ServerEvent>,
+    /// What came in and is to be acknowledged, at the next [`flush`](Self::flush).
+    acks: Vec<(SocketAddr, Ack)>,
     room: Box<[u8; ROOM]>,
-    outgoing: Vec<u8>,
+    bytes: Vec<u8>,
     sender: Sender,
 }
 
-/// What may happen at the controller's side.
+/// What may happen at the controller's side. After each, [`Controller::flush`].
 pub(crate) enum Occurred {
     /// A datagram came in.
     Received(Incoming),
     /// It is time to say MONITOR_READY.
     ReadyDue,
+    /// Something may be sent.
+    SendDue,
+}
+
+/// What the controller has not acknowledged, for an operator.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delivery {
+    /// Whether the controller acknowledges at all, once it has been heard.
+    pub(crate) acknowledges: Option<bool>,
+    pub(crate) pending: usize,
+    pub(crate) reports: usize,
+    /// How long the oldest of them has been kept.
+    pub(crate) oldest: Option<Duration>,
+    /// How long the controller has acknowledged nothing, although it should.
+    pub(crate) silence: Option<Duration>,
 }
 
 impl Controller {
-    pub(crate) fn bind(
-        address: SocketAddr,
-        hostname: String,
-        name: String,
-        agent_port: u16,
-    ) -> io::Result<Self> {
+    pub(crate) fn bind(settings: Settings, clock: Clock) -> io::Result<Self> {
+        let Settings { address, hostname, name, agent_port, controllers, guard } = settings;
         let socket = daemon_kit::udp::bind(address, RECEIVE_BUFFER, SEND_BUFFER)?;
-        let (resolved, addresses) = mpsc::channel(1);
+        let mut outgoing = Outgoing::new(unpredictable(), guard.seals());
+        outgoing.handle_moved(false);
         Ok(Self {
             socket,
-            hostname,
-            name,
+            clock,
             agent_port,
             peer: Peer::Unknown,
             ready_period: MIN_READY_PERIOD,
             ready_at: Some(Instant::now()),
-            addresses,
-            resolved,
+            commanders: Commanders::new(name, controllers, address.is_ipv4()),
+            reception: Reception::new(guard, hostname.clone()),
+            hostname,
+            outgoing,
+            acks: Vec::new(),
             room: Box::new([0; ROOM]),
-            outgoing: Vec::with_capacity(MAX_LEN),
+            bytes: Vec::with_capacity(MAX_LEN),
             sender: Sender::default(),
         })
     }
@@ -144,28 +153,43 @@ impl Controller {
         matches!(self.peer, Peer::Commanded(_))
     }
 
+    /// What has not been acknowledged.
+    pub(crate) fn delivery(&self) -> Delivery {
+        let now = self.clock.now();
+        Delivery {
+            acknowledges: self.outgoing.acknowledges(),
+            pending: self.outgoing.pending(),
+            reports: self.outgoing.reports(),
+            oldest: self.outgoing.oldest(now),
+            silence: self.outgoing.silence(now),
+        }
+    }
+
+    /// Other keys, or another mode.
+    pub(crate) fn set_guard(&mut self, guard: Guard) {
+        self.outgoing.set_always_numbered(guard.seals());
+        self.reception.set_guard(guard);
+    }
+
     /// Waits for something to happen. May be dropped while it waits.
     pub(crate) async fn next(&mut self) -> Occurred {
         loop {
             let ready_at = self.ready_at;
+            let send_at = self.outgoing.poll_timeout().map(|at| self.clock.instant(at));
             tokio::select! {
                 // The rare ones first, so that many datagrams do not hold them up.
                 biased;
-                Some(address) = self.addresses.recv() => {
-                    if !self.is_commanded() {
+                named = self.commanders.next() => {
+                    if let Some(ip) = named && !self.is_commanded() {
                         let first = self.peer == Peer::Unknown;
-                        self.peer = Peer::Named(address);
-                        if first {
-                            return Occurred::ReadyDue;
-                        }
+                        self.set_peer(Peer::Named(SocketAddr::new(ip, self.agent_port)));
+                        return if first { Occurred::ReadyDue } else { Occurred::SendDue };
                     }
                 }
-                () = async { match ready_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                } } => return Occurred::ReadyDue,
+                () = until(ready_at) => return Occurred::ReadyDue,
+                () = until(send_at) => return Occurred::SendDue,
                 received = self.socket.recv_from(&mut *self.room) => match received {
-                    Ok((len, from)) => return Occurred::Received(self.decode(len, from)),
+                    Ok((len, from)) => return self.receive(len, from),
                     Err(error) => {
                         // The answer to something we sent: nobody listens there. Should it be
                         // something that stays, it shall not take all our time.
@@ -177,15 +201,26 @@ impl Controller {
         }
     }
 
-    fn decode(&mut self, len: usize, from: SocketAddr) -> Incoming {
-        let command = Datagram::decode(&self.room[..len]).map_err(Rejected::from).and_then(|d| {
-            match d.signature {
-                Signature::GuestMessage => Ok(AgentCommand::decode(&d)?),
-                Signature::MaintenanceCommand | Signature::None => Err(Rejected::Unsigned),
-            }
-        });
-        let new_commander = if command.is_ok() { self.commanded(from) } else { None };
-        Incoming { from, command, new_commander }
+    fn receive(&mut self, len: usize, from: SocketAddr) -> Occurred {
+        let now = self.clock.now();
+        let allowed = |ip: IpAddr| self.commanders.may_command(ip);
+        let taken = self.reception.take(now, &self.room[..len], from, allowed);
+        let Taken { incoming, acknowledges, heard, ack } = taken;
+        if let Some(ack) = acknowledges {
+            self.outgoing.handle_ack(now, ack);
+        }
+        if let Some(ack) = ack {
+            self.acks.push((from, ack));
+        }
+        let mut incoming = incoming;
+        if let Some(numbering) = heard {
+            incoming.new_commander = self.commanded(from);
+            self.outgoing.handle_heard(now, numbering);
+        }
+        if matches!(incoming.outcome, Err(Rejected::Stranger)) {
+            self.commanders.look_again();
+        }
+        Occurred::Received(incoming)
     }
 
     /// A valid command came; says who commands from now on, if that has changed.
@@ -193,14 +228,25 @@ impl Controller {
         // It listens on its own port, whichever it sent from.
         from.set_port(self.agent_port);
         self.ready_at = None;
-        let before = std::mem::replace(&mut self.peer, Peer::Commanded(from));
+        let before = self.peer;
+        self.set_peer(Peer::Commanded(from));
         (before != self.peer).then(|| from.ip())
+    }
+
+    fn set_peer(&mut self, peer: Peer) {
+        let before = self.peer();
+        self.peer = peer;
+        if self.peer() != before {
+            self.outgoing.handle_moved(true);
+        }
     }
 
     /// Says MONITOR_READY, if the controller's address is known, and looks up its name anew: it may
     /// have moved. When a name gets its first address, this is due at once.
     pub(crate) async fn announce(&mut self, journal: &Journal) {
-        self.resolve();
+        if let Some(ip) = self.commanders.look_up() {
+            self.set_peer(Peer::Named(SocketAddr::new(ip, self.agent_port)));
+        }
         self.ready_at = Some(Instant::now() + self.ready_period);
         if self.peer().is_some() {
             self.ready_period = (self.ready_period * 2).min(MAX_READY_PERIOD);
@@ -211,41 +257,57 @@ impl Controller {
         }
     }
 
-    /// Looks up the controller's name aside, for a name service may be slow.
-    fn resolve(&mut self) {
-        if let Ok(ip) = self.name.parse::<IpAddr>() {
-            self.peer = Peer::Named(SocketAddr::new(ip, self.agent_port));
-            return;
-        }
-        let (name, port, resolved) = (self.name.clone(), self.agent_port, self.resolved.clone());
-        let ipv4 = self.socket.local_addr().is_ok_and(|address| address.is_ipv4());
-        tokio::spawn(async move {
-            match tokio::net::lookup_host((name.as_str(), port)).await {
-                Ok(mut found) => match found.find(|address| address.is_ipv4() == ipv4) {
-                    Some(address) => drop(resolved.send(address).await),
-                    None => warn!(controller = name, "the controller has no address of our family"),
-                },
-                Err(error) => {
-                    warn!(controller = name, %error, "the controller's name has no address");
-                }
-            }
-        });
-    }
-
-    /// Sends an event, or says in the log that it could not.
+    /// Sends an event now and, if the controller acknowledges, until it does.
+    ///
+    /// # Errors
+    /// It is not sent, and not kept.
     pub(crate) async fn send(
         &mut self,
         event: &ServerEvent,
         journal: &Journal,
     ) -> Result<(), String> {
-        let peer = self.peer().ok_or("the controller's address is not known yet")?;
-        event.with_datagram(&self.hostname, |d| d.encode(Length::Full, &mut self.outgoing));
-        match self.sender.send(&self.socket, &self.outgoing, peer).await {
-            Ok(()) => {
-                journal.metrics.datagrams.sent(event.name(), true);
-                Ok(())
-            }
-            Err(error) => Err(format!("{peer}: {error}")),
+        if !self.outgoing.push(self.clock.now(), event.clone()) {
+            return Err("the controller's address is not known yet".into());
         }
+        self.flush(journal).await;
+        Ok(())
+    }
+
+    /// Sends what is to be sent now.
+    pub(crate) async fn flush(&mut self, journal: &Journal) {
+        for (to, ack) in std::mem::take(&mut self.acks) {
+            acknowledgement(Signature::None, ack).encode(Length::Fitting, &mut self.bytes);
+            let sent = self.send_bytes(to).await.is_ok();
+            journal.metrics.datagrams.acknowledged(sent);
+        }
+        while let Some(to) = self.peer()
+            && let Some(transmit) = self.outgoing.poll_transmit(self.clock.now())
+        {
+            let event = &transmit.message;
+            event.with_datagram(&self.hostname, |plain| {
+                Datagram { numbering: transmit.numbering, ..*plain }
+                    .encode(Length::Full, &mut self.bytes);
+            });
+            match self.send_bytes(to).await {
+                Ok(()) => journal.metrics.datagrams.sent(event.name(), transmit.again),
+                Err(error) => journal.unsent(event, None, &format!("{to}: {error}")),
+            }
+        }
+        while let Some(event) = self.outgoing.poll_lost() {
+            journal.given_up(&event);
+        }
+    }
+
+    async fn send_bytes(&mut self, to: SocketAddr) -> io::Result<()> {
+        self.reception.guard().seal(&mut self.bytes, unix_micros(), None);
+        self.sender.send(&self.socket, &self.bytes, to).await
+    }
+}
+
+/// Waits for a moment; for ever, if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

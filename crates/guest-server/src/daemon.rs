@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use daemon_kit::metrics::Exporter;
 use daemon_kit::pmon::Pmon;
+use daemon_kit::reload::Change;
 use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe, reload};
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::{AgentCommand, ServerEvent};
@@ -28,10 +29,10 @@ use crate::channel::{Common, UPDATES_DEPTH, Update};
 use crate::cli::Cli;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::controller::{Controller, Incoming, Occurred, Rejected};
+use crate::controller::{self, Controller, Incoming, Occurred, Outcome, Rejected};
 use crate::instances::{Instances, Refused};
 use crate::journal::Journal;
-use crate::metrics::Fate;
+use crate::metrics::{ACK, Fate};
 use crate::watch::{Sighting, Watcher};
 
 /// How long the first scan may hold up the start: a supervisor gives up on one that takes a second.
@@ -93,13 +94,14 @@ impl Daemon {
             return Ok(None);
         };
         check_channel_dir(&config)?;
-        let controller = bind(&config)?;
+        let clock = Clock::start();
+        let controller = bind(&config, clock)?;
         let exporter = Exporter::start(config.reloadable.metrics.listen)?;
         let pmon = Pmon::start(NAME, &config.pmon)?;
         let (updates_sender, updates) = mpsc::channel(UPDATES_DEPTH);
         let common = Arc::new(Common {
             channel_dir: config.channel_dir.clone(),
-            clock: Clock::start(),
+            clock,
             journal: Journal::default(),
             updates: updates_sender,
         });
@@ -162,11 +164,13 @@ impl Daemon {
                     Happened::Health => self.write_health(),
                     Happened::Request(request) => self.handle_request(request),
                 },
-                occurred = self.controller.next() => match occurred {
-                    Occurred::Received(incoming) => self.handle_datagram(incoming),
-                    Occurred::ReadyDue => {
-                        self.controller.announce(&self.common.journal).await;
+                occurred = self.controller.next() => {
+                    match occurred {
+                        Occurred::Received(incoming) => self.handle_datagram(incoming),
+                        Occurred::ReadyDue => self.controller.announce(&self.common.journal).await,
+                        Occurred::SendDue => {}
                     }
+                    self.controller.flush(&self.common.journal).await;
                 },
                 Some(update) = self.updates.recv() => self.handle_update(update).await,
                 Some(sighting) = self.sightings.recv() => self.instances.handle_sighting(sighting),
@@ -217,8 +221,14 @@ impl Daemon {
                     new.metrics.listen = old.metrics.listen;
                 }
                 self.config.reloadable = new;
+                let keys = Change::plain("[security]", &self.config.guard, &loaded.config.guard);
+                if keys.is_some() {
+                    self.controller.set_guard(loaded.config.guard.clone());
+                    self.config.guard = loaded.config.guard;
+                }
                 let levels = (old.log_level, new.log_level);
-                reload::say(&new.changes(&old), &need_restart, &self.log, levels);
+                let changes: Vec<_> = new.changes(&old).into_iter().chain(keys).collect();
+                reload::say(&changes, &need_restart, &self.log, levels);
             }
         }
         self.service.reloaded(STATUS);
@@ -229,18 +239,27 @@ impl Daemon {
         if let Some(commander) = incoming.new_commander {
             journal.commanded(commander);
         }
-        match incoming.command {
-            Ok(command) => {
+        let datagrams = &journal.metrics.datagrams;
+        match incoming.outcome {
+            Ok(Outcome::Command(command)) => {
                 let name = command.name();
                 let fate = self.handle_command(command);
                 self.common.journal.metrics.datagrams.received(Some(name), fate);
             }
+            Ok(Outcome::Acknowledged) => datagrams.received(Some(ACK), Fate::Obeyed),
+            Ok(Outcome::Double) => datagrams.received(None, Fate::Double),
+            Ok(Outcome::OldNews(what)) => {
+                datagrams.received(None, Fate::OldNews);
+                debug!(from = %incoming.from, what, "old news");
+            }
             Err(rejected) => {
                 let fate = match rejected {
                     Rejected::Unsigned => Fate::Unsigned,
+                    Rejected::Seal(_) => Fate::BadSeal,
+                    Rejected::Stranger => Fate::Stranger,
                     Rejected::Datagram(_) | Rejected::Payload(_) => Fate::Malformed,
                 };
-                journal.metrics.datagrams.received(rejected.command(), fate);
+                datagrams.received(rejected.command(), fate);
                 journal.bad_datagram(incoming.from, &describe(&rejected));
             }
         }
@@ -365,13 +384,20 @@ fn check_channel_dir(config: &Config) -> Result<(), Failure> {
     }
 }
 
-fn bind(config: &Config) -> Result<Controller, Failure> {
+fn bind(config: &Config, clock: Clock) -> Result<Controller, Failure> {
     let address = SocketAddr::new(config.bind, config.server_port);
-    Controller::bind(address, config.hostname.clone(), config.controller.clone(), config.agent_port)
-        .map_err(|error| {
-            Failure::environment(format!(
-                "cannot bind UDP {address} (--bind, --server-port): {error}: \
+    let settings = controller::Settings {
+        address,
+        hostname: config.hostname.clone(),
+        name: config.controller.clone(),
+        agent_port: config.agent_port,
+        controllers: config.controllers.clone(),
+        guard: config.guard.clone(),
+    };
+    Controller::bind(settings, clock).map_err(|error| {
+        Failure::environment(format!(
+            "cannot bind UDP {address} (--bind, --server-port): {error}: \
              expected an address of this host and a port that is free"
-            ))
-        })
+        ))
+    })
 }

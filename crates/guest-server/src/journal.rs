@@ -145,9 +145,23 @@ impl Journal {
 
     /// An event could not be sent; a guest's state reaches the controller with its next query.
     pub(crate) fn unsent(&self, event: &ServerEvent, name: Option<&str>, why: &str) {
-        self.metrics.datagrams.sent(event.name(), false);
+        self.metrics.datagrams.unsent(event.name());
         let (instance, event) = (event.instance().map(tracing::field::display), event.name());
         line!(self, unsent, warn, instance, name, event, why, "event not sent to the controller");
+    }
+
+    /// A report was given up: nobody acknowledged it in time, or there were too many.
+    pub(crate) fn given_up(&self, event: &ServerEvent) {
+        self.metrics.datagrams.given_up.increment();
+        let (instance, event) = (event.instance().map(tracing::field::display), event.name());
+        line!(
+            self,
+            unsent,
+            error,
+            instance,
+            event,
+            "report given up: no controller acknowledged it"
+        );
     }
 
     /// A command was thrown away. The guest's name is known if the instance is.

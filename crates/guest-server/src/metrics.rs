@@ -193,10 +193,28 @@ pub(crate) enum Fate {
     Malformed,
     /// It has another signature than guestAgent's.
     Unsigned,
+    /// Its seal is missing or wrong.
+    BadSeal,
+    /// It comes from an address that may not command.
+    Stranger,
+    /// It came before, and was acknowledged again.
+    Double,
+    /// A newer command had made it meaningless, or a controller said it that is gone.
+    OldNews,
 }
 
 impl Fate {
-    const NAMES: &[&str] = &["obeyed", "unknown_instance", "refused", "malformed", "unsigned"];
+    const NAMES: &[&str] = &[
+        "obeyed",
+        "unknown_instance",
+        "refused",
+        "malformed",
+        "unsigned",
+        "bad_seal",
+        "stranger",
+        "double",
+        "old_news",
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -205,6 +223,10 @@ impl Fate {
             Self::Refused => "refused",
             Self::Malformed => "malformed",
             Self::Unsigned => "unsigned",
+            Self::BadSeal => "bad_seal",
+            Self::Stranger => "stranger",
+            Self::Double => "double",
+            Self::OldNews => "old_news",
         }
     }
 }
@@ -212,13 +234,20 @@ impl Fate {
 /// What cannot be read has no command.
 const NO_COMMAND: &str = "none";
 
-/// The commands of guestAgent, and what is none.
+/// Acknowledgements, which go both ways.
+pub(crate) const ACK: &str = "ACK";
+
+/// The commands of guestAgent, acknowledgements, and what is none.
 const COMMANDS: &[&str] = {
     let [a, b, c, d, e, f, g, h] = AgentCommand::NAMES;
-    &[a, b, c, d, e, f, g, h, NO_COMMAND]
+    &[a, b, c, d, e, f, g, h, ACK, NO_COMMAND]
 };
 
-const EVENTS: &[&str] = &ServerEvent::NAMES;
+/// The events of guestServer, and acknowledgements.
+const EVENTS: &[&str] = {
+    let [a, b, c, d, e, f, g] = ServerEvent::NAMES;
+    &[a, b, c, d, e, f, g, ACK]
+};
 
 /// Datagrams in and out, by command and fate.
 #[derive(Debug)]
@@ -227,14 +256,17 @@ pub(crate) struct Datagrams {
     sent: Table,
     /// Votes and notifications that were taken and then thrown away with their instance.
     pub(crate) actions_dropped: Counter,
+    /// Reports that nobody acknowledged in an hour, or that there was no room for.
+    pub(crate) given_up: Counter,
 }
 
 impl Default for Datagrams {
     fn default() -> Self {
         Self {
             received: Table::new(COMMANDS, Fate::NAMES),
-            sent: Table::new(EVENTS, &["sent", "unsent"]),
+            sent: Table::new(EVENTS, &["sent", "again", "unsent"]),
             actions_dropped: Counter::default(),
+            given_up: Counter::default(),
         }
     }
 }
@@ -245,9 +277,19 @@ impl Datagrams {
         self.received.count(command.unwrap_or(NO_COMMAND), fate.as_str());
     }
 
-    /// One went out, or could not.
-    pub(crate) fn sent(&self, event: &str, sent: bool) {
-        self.sent.count(event, if sent { "sent" } else { "unsent" });
+    /// An event went out, for the first time or again.
+    pub(crate) fn sent(&self, event: &str, again: bool) {
+        self.sent.count(event, if again { "again" } else { "sent" });
+    }
+
+    /// An event could not be sent.
+    pub(crate) fn unsent(&self, event: &str) {
+        self.sent.count(event, "unsent");
+    }
+
+    /// An acknowledgement went out, or could not.
+    pub(crate) fn acknowledged(&self, sent: bool) {
+        self.sent.count(ACK, if sent { "sent" } else { "unsent" });
     }
 }
 
@@ -256,13 +298,19 @@ impl Serialize for Datagrams {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let received = |fate: Fate| self.received.column(fate.as_str());
         let refused = received(Fate::Refused) + self.actions_dropped.get();
-        let mut shown = serializer.serialize_map(Some(7))?;
+        let mut shown = serializer.serialize_map(Some(13))?;
         shown.serialize_entry("datagrams_received", &self.received.total())?;
         shown.serialize_entry("datagrams_malformed", &received(Fate::Malformed))?;
         shown.serialize_entry("datagrams_unsigned", &received(Fate::Unsigned))?;
         shown.serialize_entry("commands_unknown_instance", &received(Fate::UnknownInstance))?;
         shown.serialize_entry("commands_refused", &refused)?;
+        shown.serialize_entry("datagrams_bad_seal", &received(Fate::BadSeal))?;
+        shown.serialize_entry("datagrams_strangers", &received(Fate::Stranger))?;
+        shown.serialize_entry("datagrams_doubled", &received(Fate::Double))?;
+        shown.serialize_entry("datagrams_old_news", &received(Fate::OldNews))?;
         shown.serialize_entry("datagrams_sent", &self.sent.column("sent"))?;
+        shown.serialize_entry("datagrams_sent_again", &self.sent.column("again"))?;
+        shown.serialize_entry("reports_given_up", &self.given_up)?;
         shown.serialize_entry("datagrams_unsent", &self.sent.column("unsent"))?;
         shown.end()
     }

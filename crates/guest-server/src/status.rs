@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::controller;
 use crate::history::{Condition, Fault, FaultKind, Transition};
 use crate::instances::Instances;
 use crate::seat::Known;
@@ -33,6 +34,9 @@ pub(crate) struct Status {
     pub(crate) controller: Option<SocketAddr>,
     /// Whether the controller has sent a command.
     pub(crate) commanded: bool,
+    pub(crate) delivery: Delivery,
+    /// What commands need to be taken, and the ids of the keys.
+    pub(crate) security: String,
     /// Whether faults of this host are reported.
     pub(crate) host_reporting: bool,
     pub(crate) channel_dir: PathBuf,
@@ -40,6 +44,33 @@ pub(crate) struct Status {
     pub(crate) pulse_period_ms: u64,
     pub(crate) instances: Vec<Instance>,
     pub(crate) metrics: Value,
+}
+
+/// What has not arrived at the controller, as far as is known.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Delivery {
+    /// Whether the controller acknowledges; none while it has not been heard.
+    pub(crate) acknowledges: Option<bool>,
+    /// Messages that are sent again until it does.
+    pub(crate) messages: usize,
+    /// Those of them that are kept for an hour.
+    pub(crate) reports: usize,
+    /// Seconds since the oldest of them.
+    pub(crate) oldest_secs: Option<f64>,
+    /// Seconds for which a controller that acknowledges has acknowledged nothing.
+    pub(crate) silent_secs: Option<f64>,
+}
+
+impl From<controller::Delivery> for Delivery {
+    fn from(delivery: controller::Delivery) -> Self {
+        Self {
+            acknowledges: delivery.acknowledges,
+            messages: delivery.pending,
+            reports: delivery.reports,
+            oldest_secs: delivery.oldest.map(|oldest| oldest.as_secs_f64()),
+            silent_secs: delivery.silence.map(|silence| silence.as_secs_f64()),
+        }
+    }
 }
 
 /// What is known of one instance.
@@ -101,6 +132,7 @@ pub(crate) struct Controlled {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) commanded: bool,
+    pub(crate) delivery: controller::Delivery,
 }
 
 /// What a status is made of.
@@ -130,6 +162,8 @@ impl Sources<'_> {
             address: controlled.address,
             controller: controlled.peer,
             commanded: controlled.commanded,
+            delivery: controlled.delivery.into(),
+            security: self.config.guard.to_string(),
             host_reporting: self.instances.host_reporting(),
             channel_dir: self.config.channel_dir.clone(),
             failure_threshold: settings.failure_threshold,

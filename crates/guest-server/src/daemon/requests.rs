@@ -19,6 +19,7 @@ impl Daemon {
                     address: self.controller.local_addr().ok(),
                     peer: self.controller.peer(),
                     commanded: self.controller.is_commanded(),
+                    delivery: self.controller.delivery(),
                 };
                 let metrics = serde_json::to_value(&self.common.journal.metrics);
                 let status = self.sources().status(&controlled, metrics.unwrap_or_default());
@@ -51,6 +52,7 @@ impl Daemon {
             instances: &self.instances,
             muted: self.mutes.len(),
             commanded: self.controller.is_commanded(),
+            delivery: self.controller.delivery(),
             per_instance: self.config.reloadable.metrics.per_instance,
         });
     }

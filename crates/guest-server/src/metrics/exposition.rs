@@ -6,12 +6,13 @@ use heartbeat_proto::session::State;
 
 use super::Metrics;
 use super::families::{
-    BUILD, CHALLENGES, CLAMPED, COMMANDED, CONNECTS, DROPPED, FAULTS_MUTED, HEARTBEATING,
+    BUILD, CHALLENGES, CLAMPED, COMMANDED, CONNECTS, DROPPED, FAULTS_MUTED, GIVEN_UP, HEARTBEATING,
     HEARTBEATS, HOST_REPORTING, INITS, INSTANCES, LATE, LEFT_OUT, LOSSES, MISSES, MUTED,
     ONE_HEARTBEATING, ONE_MISSES, ONE_REPORTING, ONE_STATE, PMON, PROVISIONED, PUT_OFF, RECEIVED,
-    RECEIVED_BYTES, REFUSED, REFUSED_BYTES, REPORTING, ROUND_TRIP, SENT, UNHEALTHY, VOTES,
-    VOTES_ASKED,
+    RECEIVED_BYTES, REFUSED, REFUSED_BYTES, REPORTING, ROUND_TRIP, SENT, SILENCE, UNACKNOWLEDGED,
+    UNHEALTHY, VOTES, VOTES_ASKED,
 };
+use crate::controller::Delivery;
 use crate::instances::Instances;
 
 /// What is shown, lent by the main loop.
@@ -21,6 +22,7 @@ pub(crate) struct Observed<'a> {
     /// How many instances are muted.
     pub(crate) muted: usize,
     pub(crate) commanded: bool,
+    pub(crate) delivery: Delivery,
     pub(crate) per_instance: bool,
 }
 
@@ -36,6 +38,7 @@ impl Source for Observed<'_> {
         render_guests(self.metrics, out);
         render_messages(self.metrics, out);
         render_datagrams(self.metrics, out);
+        self.render_delivery(out);
     }
 
     fn instances(&self) -> Vec<InstanceId> {
@@ -53,6 +56,16 @@ impl Source for Observed<'_> {
 }
 
 impl Observed<'_> {
+    fn render_delivery(&self, out: &mut Exposition) {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let Delivery { pending, reports, silence, .. } = self.delivery;
+        let mut unacknowledged = out.family(&UNACKNOWLEDGED);
+        unacknowledged.put(&["report"], count(reports));
+        unacknowledged.put(&["state"], count(pending - reports));
+        out.one(&SILENCE, silence.unwrap_or_default().as_secs_f64());
+        out.one(&GIVEN_UP, self.metrics.datagrams.given_up.get());
+    }
+
     fn render_instances(&self, out: &mut Exposition) {
         let mut states = [0_u64; State::ALL.len()];
         let (mut heartbeating, mut reporting, mut provisioned) = (0_u64, 0_u64, 0_u64);

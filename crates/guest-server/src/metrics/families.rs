@@ -147,12 +147,15 @@ family!(
         (
             "command",
             "`MOD_HOST`, `ADD_INST`, `MOD_INST`, `DEL_INST`, `QRY_INST`, `VOTE_INST`, \
-             `NOTIFY_INST`, `LOOPBACK`; `none` if it cannot be read"
+             `NOTIFY_INST`, `LOOPBACK`; `ACK`; `none` if it cannot be read or is not looked at"
         ),
         (
             "fate",
             "`obeyed`, `unknown_instance`, `refused` (too many wait for the instance, or too \
-             many instances without a channel), `malformed`, `unsigned` (not by guestAgent)"
+             many instances without a channel), `malformed`, `unsigned` (not by guestAgent), \
+             `bad_seal` (forged, altered, late, or without the seal that is required), `stranger` \
+             (from an address that may not command), `double` (came before), `old_news` (a newer \
+             command had overtaken it)"
         )
     ]
 );
@@ -164,10 +167,34 @@ family!(
     [
         (
             "command",
-            "`MONITOR_READY`, `QRY_INST`, `RUNNING`, `STOPPED`, `ILLHEALTH`, `LOSS`, `VOTE_NOTIFY`"
+            "`MONITOR_READY`, `QRY_INST`, `RUNNING`, `STOPPED`, `ILLHEALTH`, `LOSS`, \
+             `VOTE_NOTIFY`, `ACK`"
         ),
-        ("fate", "`sent`; `unsent`: no address yet, no route, no room")
+        (
+            "fate",
+            "`sent`; `again`, because it was not acknowledged; `unsent`: no address yet, no route, \
+             no room"
+        )
     ]
+);
+family!(
+    UNACKNOWLEDGED,
+    Gauge,
+    "unacknowledged_messages",
+    "Messages for guestAgent that it has not acknowledged",
+    [("kind", "`report`: LOSS, ILLHEALTH and VOTE_NOTIFY, kept for an hour; `state`: all others")]
+);
+family!(
+    SILENCE,
+    Gauge,
+    "controller_silence_seconds",
+    "For how long guestAgent has acknowledged nothing, although messages wait for that; 0 while it does"
+);
+family!(
+    GIVEN_UP,
+    Counter,
+    "reports_given_up",
+    "Reports that no guestAgent acknowledged within an hour, or that there was no room for"
 );
 family!(
     DROPPED,
@@ -246,6 +273,9 @@ pub(super) static FAMILIES: &[&Family] = &[
     &LATE,
     &RECEIVED,
     &SENT,
+    &UNACKNOWLEDGED,
+    &SILENCE,
+    &GIVEN_UP,
     &DROPPED,
     &PMON,
     &ONE_STATE,

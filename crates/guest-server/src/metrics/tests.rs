@@ -11,6 +11,7 @@ use super::families::FAMILIES;
 use super::*;
 use crate::channel::Common;
 use crate::clock::Clock;
+use crate::controller::Delivery;
 use crate::instances::Instances;
 use crate::journal::Journal;
 
@@ -24,8 +25,10 @@ fn every_counter_is_shown_under_its_name() {
     metrics.datagrams.received(Some("VOTE_INST"), Fate::Refused);
     metrics.datagrams.received(None, Fate::Malformed);
     metrics.datagrams.actions_dropped.increment();
-    metrics.datagrams.sent("LOSS", true);
     metrics.datagrams.sent("LOSS", false);
+    metrics.datagrams.sent("LOSS", true);
+    metrics.datagrams.unsent("LOSS");
+    metrics.datagrams.acknowledged(true);
     let shown = serde_json::to_value(&metrics).unwrap();
     for (name, value) in [
         ("losses", 1),
@@ -38,7 +41,8 @@ fn every_counter_is_shown_under_its_name() {
         ("datagrams_unsigned", 0),
         ("commands_unknown_instance", 0),
         ("commands_refused", 2),
-        ("datagrams_sent", 1),
+        ("datagrams_sent", 2),
+        ("datagrams_sent_again", 1),
         ("datagrams_unsent", 1),
     ] {
         assert_eq!(shown[name], value, "{name}");
@@ -56,8 +60,21 @@ fn instances(journal: Journal) -> Instances {
 fn text(metrics: &Metrics) -> String {
     let mut instances = instances(Journal::default());
     instances.provision(InstanceId::from_u128(7), true).unwrap();
-    let observed =
-        Observed { metrics, instances: &instances, muted: 2, commanded: true, per_instance: true };
+    let delivery = Delivery {
+        acknowledges: Some(true),
+        pending: 3,
+        reports: 1,
+        oldest: None,
+        silence: Some(Duration::from_secs(2)),
+    };
+    let observed = Observed {
+        metrics,
+        instances: &instances,
+        muted: 2,
+        commanded: true,
+        delivery,
+        per_instance: true,
+    };
     let mut out = Exposition::default();
     observed.render(&mut out);
     let mut rows = Rows::default();

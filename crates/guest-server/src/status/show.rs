@@ -7,7 +7,7 @@ use daemon_kit::Escaped;
 use daemon_kit::query::{Column, Line, View, ago, short, table};
 use serde::Deserialize as _;
 
-use super::{Detail, Instance, Status};
+use super::{Delivery, Detail, Instance, Status};
 
 /// How the documents are shown.
 pub(crate) const VIEW: View = View {
@@ -44,6 +44,9 @@ fn whole(status: &Status) -> String {
     };
     let reporting = if status.host_reporting { "on" } else { "off" };
     let _ = writeln!(text, "{controller}; fault reporting of this host is {reporting}");
+    if let Some(delivery) = undelivered(&status.delivery) {
+        let _ = writeln!(text, "{delivery}");
+    }
     let _ = writeln!(
         text,
         "{} instances, {heartbeating} heartbeating, {muted} muted\n",
@@ -55,6 +58,22 @@ fn whole(status: &Status) -> String {
     let lines: Vec<Line> = instances.into_iter().map(|instance| line(instance, host)).collect();
     text.push_str(&table(&COLUMNS, &lines));
     text
+}
+
+/// What the controller has not acknowledged, where that is worth a line.
+fn undelivered(delivery: &Delivery) -> Option<String> {
+    const SHORT: f64 = 1.0;
+    let Delivery { messages, reports, oldest_secs, silent_secs, .. } = delivery;
+    if oldest_secs.is_none_or(|oldest| oldest < SHORT) {
+        return None;
+    }
+    let silent = silent_secs.filter(|silent| *silent >= SHORT).map_or_else(String::new, |silent| {
+        format!("; the controller has acknowledged nothing for {}", ago(Some(silent)))
+    });
+    Some(format!(
+        "not acknowledged: {messages} messages, {reports} of them reports, the oldest {} old{silent}",
+        ago(*oldest_secs)
+    ))
 }
 
 fn line(instance: &Instance, host_reporting: bool) -> Line {

@@ -49,6 +49,12 @@ impl SecurityMode {
     }
 }
 
+impl AsRef<str> for SecurityMode {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl fmt::Display for SecurityMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -60,6 +66,17 @@ impl fmt::Display for SecurityMode {
 struct Key {
     id: u8,
     secret: [u8; KEY_LEN],
+}
+
+impl fmt::Display for Guard {
+    /// As an operator is told: never the keys themselves.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mode().fmt(f)?;
+        match self.key_ids() {
+            Some([current, next]) => write!(f, ", keys {current} and {next}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Debug for Key {
@@ -231,10 +248,24 @@ impl Guard {
         Self { mode, keys }
     }
 
+    /// In this mode, with the keys of this text of a key file.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text.
+    pub fn read(mode: SecurityMode, keys: Option<&str>) -> Result<Self, KeyFileError> {
+        Ok(Self::new(mode, keys.map(Keyring::parse).transpose()?))
+    }
+
     /// What a datagram needs to be taken.
     #[must_use]
     pub const fn mode(&self) -> SecurityMode {
         if self.keys.is_some() { self.mode } else { SecurityMode::Off }
+    }
+
+    /// The ids of the keys, the one that is sealed with first.
+    #[must_use]
+    pub fn key_ids(&self) -> Option<[u8; 2]> {
+        self.keys.as_ref().filter(|_| self.seals()).map(Keyring::ids)
     }
 
     /// Whether what is sent is sealed.

@@ -152,6 +152,11 @@ impl<M: Parcel + Clone> Outgoing<M> {
         }
     }
 
+    /// Whether numbers are given to every peer, from now on.
+    pub const fn set_always_numbered(&mut self, always: bool) {
+        self.always_numbered = always;
+    }
+
     /// What acknowledgements from the peer name.
     #[must_use]
     pub const fn epoch(&self) -> u32 {
