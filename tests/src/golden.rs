@@ -101,6 +101,17 @@ pub fn command_bytes(code: u32, text: &str) -> Vec<u8> {
     bytes
 }
 
+/// The bytes of a datagram as they would be for a peer that is known not to acknowledge: `rev`, `res` and `num` are zero. Before
+/// it is heard, a peer is shown that we would, and a C++ daemon ignores that.
+#[must_use]
+pub fn without_numbering(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = bytes.to_vec();
+    for place in [66..72, 76..80] {
+        plain[place].fill(0);
+    }
+    plain
+}
+
 /// The lines of the golden channel in order: whether each is the guest's, and its text with the newlines around.
 ///
 /// # Errors

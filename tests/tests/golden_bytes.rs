@@ -45,7 +45,7 @@ async fn expect(host: &Host, name: &str, with: &str) -> Result<Arrival> {
 async fn every_event_is_the_golden_one() -> Result<()> {
     let host = golden_host().await?;
     let ready = host.controller.arrivals().into_iter().next().context("MONITOR_READY")?;
-    assert_eq!(ready.bytes, event("MONITOR_READY", "")?.bytes);
+    assert_eq!(golden::without_numbering(&ready.bytes), event("MONITOR_READY", "")?.bytes);
     let instance = golden::instance()?;
     send(&host, "ADD_INST", true)?;
     host.instance("it is provisioned", instance, |one| one["reporting"] == true).await?;
@@ -165,7 +165,9 @@ async fn monitor_ready_is_said_again_until_the_first_command() -> Result<()> {
     let said = ready(&host);
     let gap = said[1].at - said[0].at;
     assert!(gap > Duration::from_secs(4), "said again after {gap:?}");
-    assert_eq!(said[0].bytes, said[1].bytes);
+    let bytes = said.iter().map(|said| golden::without_numbering(&said.bytes));
+    let golden = event("MONITOR_READY", "")?.bytes;
+    assert!(bytes.into_iter().all(|bytes| bytes == golden));
     // The other one had as much time, and somebody who commands it.
     assert_eq!(ready(&commanded).len(), 1);
     Ok(())

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use anyhow::Result;
 use end_to_end::golden;
-use end_to_end::host::{Host, Setup, name_of};
+use end_to_end::host::{Host, INI, Setup, name_of};
 use end_to_end::{SOON, id};
 use lab::controller::Controller;
 use lab::guest::Behaviour;
@@ -17,7 +17,8 @@ fn standby(host: &Host) -> Result<Controller> {
 
 #[tokio::test]
 async fn events_go_to_the_last_valid_commander_at_the_agents_port() -> Result<()> {
-    let host = Setup::default().controller("127.0.0.2".parse()?).start().await?;
+    let ini = format!("{INI}[security]\ncontrollers = 127.0.0.3, 127.0.0.4\n");
+    let host = Setup::default().ini(&ini).controller("127.0.0.2".parse()?).start().await?;
     let server = host.address().await?;
     let standby = standby(&host)?;
     standby.set_server(server);

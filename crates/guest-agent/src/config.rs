@@ -9,7 +9,8 @@ use daemon_kit::metrics::MetricsSettings;
 use daemon_kit::options::{AGENT_PORT, SERVER_PORT, Sources, bind_address};
 use daemon_kit::program::Checked;
 use daemon_kit::reload::Change;
-use daemon_kit::{Failure, LogLevel};
+use daemon_kit::{Failure, LogLevel, security};
+use heartbeat_proto::control::{Guard, SecurityMode};
 
 use crate::cli::Cli;
 use crate::vim::VimAddress;
@@ -35,6 +36,9 @@ const KNOWN: &[(&str, &str)] = &[
     ("agent", "vim_cmd_port"),
     ("client", "rx_port"),
     ("log", "level"),
+    ("security", "mode"),
+    ("security", "key_file"),
+    ("security", "controllers"),
     ("metrics", "listen"),
     ("metrics", "per_instance"),
     ("agent", "hbs_failure_threshold"),
@@ -62,6 +66,7 @@ pub(crate) struct Config {
     pub(crate) mtc_command_port: u16,
     pub(crate) floating_ip: Option<IpAddr>,
     pub(crate) wait_for: Vec<PathBuf>,
+    pub(crate) guard: Guard,
     pub(crate) reloadable: Reloadable,
 }
 
@@ -132,6 +137,9 @@ pub(crate) fn load(cli: &Cli) -> Result<Checked<Config>, Failure> {
         },
         floating_ip: cli.floating_ip,
         wait_for: common.wait_for.clone(),
+        guard: security::read(&own, &SecurityMode::ALL, |mode, keys| {
+            Guard::read(mode, keys).map_err(|error| error.to_string())
+        })?,
         reloadable: Reloadable {
             log_level: own.log_level(common.process.log_level)?,
             metrics: MetricsSettings::read(&own)?,
@@ -204,6 +212,7 @@ impl fmt::Display for Config {
         for file in &self.wait_for {
             writeln!(f, "wait-for = {}", file.display())?;
         }
+        writeln!(f, "security = {}", self.guard)?;
         let Reloadable { log_level, metrics } = &self.reloadable;
         writeln!(f, "log-level = {log_level}")?;
         write!(f, "{metrics}")

@@ -6,6 +6,7 @@
 //! turns is a daemon that works.
 
 mod requests;
+mod servers;
 mod vim;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon_kit::metrics::Exporter;
-use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe, reload};
+use daemon_kit::reload::Change;
+use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe, reload, unpredictable};
+use heartbeat_proto::control::Ack;
 use heartbeat_proto::{InstanceId, MonotonicTime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
@@ -22,6 +25,7 @@ use tracing::{debug, error, info, warn};
 use crate::NAME;
 use crate::cli::Cli;
 use crate::config::{self, Config};
+use crate::courier::Courier;
 use crate::fleet::Fleet;
 use crate::floating;
 use crate::history::Histories;
@@ -49,6 +53,12 @@ pub(crate) struct Daemon {
     mutes: Mutes<InstanceId>,
     journal: Journal,
     fleet: Fleet,
+    /// What is on its way to and from guestServers.
+    courier: Courier,
+    /// The event of a guestServer's that this turn deals with.
+    open: Option<servers::Open>,
+    /// What is acknowledged at the end of the turn.
+    acks: Vec<(SocketAddr, Ack)>,
     maintenance: Maintenance,
     http: SocketAddr,
     requests: mpsc::Receiver<http::Request>,
@@ -96,7 +106,10 @@ impl Daemon {
             return Ok(None);
         };
         let fleet_address = SocketAddr::new(config.bind, config.agent_port);
-        let fleet = Fleet::bind(fleet_address, config.server_port)
+        let (hostname, guard) = (config.hostname.clone(), config.guard.clone());
+        let mut courier = Courier::default();
+        courier.set_always_numbered(guard.seals());
+        let fleet = Fleet::bind(fleet_address, config.server_port, hostname, guard)
             .map_err(|error| cannot_bind("UDP", fleet_address, "--bind, --agent-port", &error))?;
         let mtc_address = SocketAddr::new(config.mtc_bind, config.mtc_command_port);
         let maintenance = Maintenance::bind(mtc_address, &config.mtc, config.mtc_event_port)
@@ -118,6 +131,9 @@ impl Daemon {
             mutes: Mutes::default(),
             journal: Journal::default(),
             fleet,
+            courier,
+            open: None,
+            acks: Vec::new(),
             maintenance,
             http,
             requests: listener.spawn(),
@@ -182,8 +198,9 @@ impl Daemon {
                 Turn::Metrics => self.show_metrics(),
                 Turn::Nothing => {}
             }
-            self.carry_out().await;
+            self.carry_out();
             self.next_job();
+            self.answer_servers().await;
         }
         let waiting = self.dispatcher.event_count();
         if waiting > 0 {
@@ -208,22 +225,15 @@ impl Daemon {
         let start = self.start;
         let now = move || MonotonicTime::after_start(start.elapsed());
         let mute_ends = self.mutes.poll_timeout().map(Instant::from_std);
+        let send_again = self.courier.poll_timeout().map(|at| self.start + at.since_start());
         let retry = self.dispatcher.poll_timeout().map(|at| self.start + at.since_start());
         tokio::select! {
             happened = self.service.next() => Turn::Machine(happened),
             Some(request) = self.requests.recv() => Turn::Request(request),
             received = self.fleet.receive() => {
-                let datagrams = &self.journal.metrics.datagrams;
-                match received.event() {
-                    Ok(hosted) => {
-                        let heard = self.inventory.handle_event(now(), received.from, &hosted);
-                        datagrams.server_sent(Some(hosted.event.name()), heard.into());
-                    }
-                    Err(rejected) => {
-                        datagrams.server_sent(rejected.command(), rejected.fate());
-                        self.journal.bad_datagram(received.from, &describe(&rejected));
-                    }
-                }
+                let (courier, inventory) = (&mut self.courier, &mut self.inventory);
+                let heeded = servers::hear(now(), &received, courier, inventory, &mut self.journal);
+                self.heed(heeded);
                 Turn::Nothing
             }
             received = self.maintenance.receive() => {
@@ -248,18 +258,17 @@ impl Daemon {
             Some(ip) = self.floating.recv() => Turn::Floating(ip),
             () = self.exporter.next() => Turn::Metrics,
             () = until(retry) => Turn::Nothing,
+            () = until(send_again) => Turn::Nothing,
         }
     }
 
     /// Does what the inventory wants.
-    async fn carry_out(&mut self) {
+    fn carry_out(&mut self) {
         let now = self.now();
         while let Some(output) = self.inventory.poll_output() {
             match output {
-                Output::Command(to, command) => {
-                    self.fleet.send(to, &command, &mut self.journal).await;
-                }
-                Output::Event(event) => self.push(now, event),
+                Output::Command(to, command) => self.courier.push(now, to, command, unpredictable),
+                Output::Event(event) => self.push_event(now, event),
                 Output::Ask(question) => {
                     if self.dispatcher.push_question(question) {
                         self.journal.metrics.questions_failed.increment();
@@ -311,8 +320,15 @@ impl Daemon {
                     new.metrics.listen = old.metrics.listen;
                 }
                 self.config.reloadable = new;
+                let keys = Change::plain("[security]", &self.config.guard, &loaded.config.guard);
+                if keys.is_some() {
+                    self.courier.set_always_numbered(loaded.config.guard.seals());
+                    self.fleet.set_guard(loaded.config.guard.clone());
+                    self.config.guard = loaded.config.guard;
+                }
                 let levels = (old.log_level, new.log_level);
-                reload::say(&new.changes(&old), &need_restart, &self.log, levels);
+                let changes: Vec<_> = new.changes(&old).into_iter().chain(keys).collect();
+                reload::say(&changes, &need_restart, &self.log, levels);
             }
         }
         self.service.reloaded(STATUS);

@@ -7,14 +7,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use daemon_kit::security::unix_micros;
 use daemon_kit::udp::Sender;
 use heartbeat_proto::control::{
-    AgentCommand, Datagram, DatagramError, Hosted, Length, MAX_LEN, PayloadError, ServerEvent,
-    Signature,
+    Ack, Datagram, DatagramError, Guard, Hosted, Length, MAX_LEN, Numbering, PayloadError,
+    REVISION, SealError, ServerEvent, Signature, acknowledgement,
 };
+use heartbeat_proto::delivery::Transmit;
 use tokio::net::UdpSocket;
 use tracing::{debug, info};
 
+use crate::courier::Sending;
 use crate::journal::Journal;
 use crate::metrics::Fate;
 
@@ -36,6 +39,8 @@ const ROOM: usize = 2 * MAX_LEN;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Rejected {
     #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
     Datagram(#[from] DatagramError),
     #[error("not signed as what comes here is")]
     Signature,
@@ -47,7 +52,7 @@ impl Rejected {
     /// What it would have told or commanded, as far as that could be read.
     pub(crate) const fn command(&self) -> Option<&'static str> {
         match self {
-            Self::Datagram(_) | Self::Signature => None,
+            Self::Seal(_) | Self::Datagram(_) | Self::Signature => None,
             Self::Payload(error) => error.command(),
         }
     }
@@ -55,6 +60,7 @@ impl Rejected {
     /// As it is counted.
     pub(crate) const fn fate(&self) -> Fate {
         match self {
+            Self::Seal(_) => Fate::BadSeal,
             Self::Signature => Fate::Unsigned,
             Self::Datagram(_) | Self::Payload(_) => Fate::Malformed,
         }
@@ -75,18 +81,28 @@ pub(crate) struct Fleet {
     /// The floating address as it is told in every command.
     source: String,
     server_port: u16,
+    /// Our name as a recipient.
+    hostname: String,
+    guard: Guard,
     room: Box<[u8; ROOM]>,
     outgoing: Vec<u8>,
     sender: Sender,
 }
 
 impl Fleet {
-    pub(crate) fn bind(address: SocketAddr, server_port: u16) -> io::Result<Self> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        server_port: u16,
+        hostname: String,
+        guard: Guard,
+    ) -> io::Result<Self> {
         Ok(Self {
             socket: bind(address)?,
             floating: None,
             source: address.ip().to_string(),
             server_port,
+            hostname,
+            guard,
             room: Box::new([0; ROOM]),
             outgoing: Vec::with_capacity(MAX_LEN),
             sender: Sender::default(),
@@ -140,33 +156,74 @@ impl Fleet {
                 }
             }
         };
-        Received { from, bytes: &self.room[..len] }
+        let bytes = &self.room[..len];
+        Received { from, sealed: self.guard.check(bytes, unix_micros(), &self.hostname), bytes }
     }
 
-    /// Sends a command to the guestServer at this address.
-    pub(crate) async fn send(&mut self, to: IpAddr, command: &AgentCommand, journal: &mut Journal) {
-        command.with_datagram(&self.source, |d| d.encode(Length::Fitting, &mut self.outgoing));
-        let to = SocketAddr::new(to, self.server_port);
-        match self.sender.send(&self.socket, &self.outgoing, to).await {
-            Ok(()) => journal.metrics.datagrams.sent(command.name(), true),
+    /// Other keys, or another mode.
+    pub(crate) fn set_guard(&mut self, guard: Guard) {
+        self.guard = guard;
+    }
+
+    /// Sends a command.
+    pub(crate) async fn send(&mut self, sending: &Sending, journal: &mut Journal) {
+        let Transmit { message: command, numbering, again } = &sending.transmit;
+        command.with_datagram(&self.source, |plain| {
+            Datagram { numbering: *numbering, ..*plain }
+                .encode(Length::Fitting, &mut self.outgoing);
+        });
+        let to = SocketAddr::new(sending.to, self.server_port);
+        match self.send_sealed(to, sending.name.as_deref()).await {
+            Ok(()) => journal.metrics.datagrams.sent(command.name(), *again),
             Err(error) => journal.unsent(to, command, &error.to_string()),
         }
+    }
+
+    /// Acknowledges what came from this address.
+    pub(crate) async fn acknowledge(&mut self, to: SocketAddr, ack: Ack, journal: &Journal) {
+        acknowledgement(Signature::GuestMessage, ack).encode(Length::Fitting, &mut self.outgoing);
+        let sent = self.send_sealed(to, None).await.is_ok();
+        journal.metrics.datagrams.acknowledged(sent);
+    }
+
+    async fn send_sealed(&mut self, to: SocketAddr, recipient: Option<&str>) -> io::Result<()> {
+        self.guard.seal(&mut self.outgoing, unix_micros(), recipient);
+        self.sender.send(&self.socket, &self.outgoing, to).await
     }
 }
 
 /// A datagram that came in.
 pub(crate) struct Received<'a> {
     pub(crate) from: SocketAddr,
+    /// Whether its seal was looked at, or why it is not to be taken.
+    sealed: Result<bool, SealError>,
     bytes: &'a [u8],
 }
 
+/// What a datagram says.
+pub(crate) enum Said<'a> {
+    /// That something of ours has arrived.
+    Ack(Ack),
+    /// Something that happened at a host.
+    Event(Hosted<'a>, Numbering),
+}
+
 impl Received<'_> {
-    /// The event that it is.
-    pub(crate) fn event(&self) -> Result<Hosted<'_>, Rejected> {
+    /// What it says.
+    pub(crate) fn said(&self) -> Result<Said<'_>, Rejected> {
+        let sealed = self.sealed?;
         let datagram = Datagram::decode(self.bytes)?;
-        match datagram.signature {
-            Signature::None | Signature::GuestMessage => Ok(ServerEvent::decode(&datagram)?),
-            Signature::MaintenanceCommand => Err(Rejected::Signature),
+        if datagram.signature == Signature::MaintenanceCommand {
+            return Err(Rejected::Signature);
         }
+        if let Some(ack) = Ack::of(&datagram) {
+            return Ok(Said::Ack(ack));
+        }
+        let numbering = datagram.numbering;
+        if sealed && (numbering.revision < REVISION || numbering.number == 0) {
+            // What is sealed is of ours, and numbered: else anybody could repeat it.
+            return Err(SealError::Unnumbered.into());
+        }
+        Ok(Said::Event(ServerEvent::decode(&datagram)?, numbering))
     }
 }

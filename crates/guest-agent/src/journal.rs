@@ -58,7 +58,7 @@ impl Journal {
 
     /// A command could not be sent; the next audit puts right what it was for.
     pub(crate) fn unsent(&mut self, to: SocketAddr, command: &AgentCommand, why: &str) {
-        self.metrics.datagrams.sent(command.name(), false);
+        self.metrics.datagrams.unsent(command.name());
         let instance = command.instance().map(tracing::field::display);
         limited!(
             self.unsent.allow(Instant::now()), warn, %to, instance, command = command.name(), why,

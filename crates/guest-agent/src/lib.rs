@@ -6,6 +6,7 @@
 
 mod cli;
 mod config;
+mod courier;
 mod daemon;
 mod fleet;
 mod floating;

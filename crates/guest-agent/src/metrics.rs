@@ -15,7 +15,7 @@ use serde::ser::{SerializeMap as _, Serializer};
 
 use crate::inventory::Heard;
 
-pub(crate) use exposition::{Observed, Outbox};
+pub(crate) use exposition::{Delivered, Observed, Outbox};
 
 /// How long the VIM takes is counted by these bounds, in microseconds; its time limit is 20 s.
 const REQUEST_TIMES: &[u64] = &[
@@ -107,10 +107,28 @@ pub(crate) enum Fate {
     Malformed,
     /// It has a signature that does not belong where it came.
     Unsigned,
+    /// Its seal is missing or wrong.
+    BadSeal,
+    /// It came before, and was acknowledged again.
+    Double,
+    /// A newer event had made it meaningless, or a guestServer said it that is gone.
+    OldNews,
+    /// It is about an instance that the VIM may still name: it is expected again.
+    TooEarly,
 }
 
 impl Fate {
-    const NAMES: &[&str] = &["taken", "unknown_sender", "foreign", "malformed", "unsigned"];
+    const NAMES: &[&str] = &[
+        "taken",
+        "unknown_sender",
+        "foreign",
+        "malformed",
+        "unsigned",
+        "bad_seal",
+        "double",
+        "old_news",
+        "too_early",
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -119,6 +137,10 @@ impl Fate {
             Self::Foreign => "foreign",
             Self::Malformed => "malformed",
             Self::Unsigned => "unsigned",
+            Self::BadSeal => "bad_seal",
+            Self::Double => "double",
+            Self::OldNews => "old_news",
+            Self::TooEarly => "too_early",
         }
     }
 }
@@ -129,6 +151,7 @@ impl From<Heard> for Fate {
             Heard::Taken => Self::Taken,
             Heard::UnknownSender => Self::UnknownSender,
             Heard::Foreign => Self::Foreign,
+            Heard::TooEarly => Self::TooEarly,
         }
     }
 }
@@ -136,10 +159,13 @@ impl From<Heard> for Fate {
 /// What cannot be read has no command.
 const NO_COMMAND: &str = "none";
 
-/// The events of guestServers, and what is none.
+/// Acknowledgements, which go both ways.
+pub(crate) const ACK: &str = "ACK";
+
+/// The events of guestServers, acknowledgements, and what is none.
 const EVENTS: &[&str] = {
     let [a, b, c, d, e, f, g] = ServerEvent::NAMES;
-    &[a, b, c, d, e, f, g, NO_COMMAND]
+    &[a, b, c, d, e, f, g, ACK, NO_COMMAND]
 };
 
 /// The commands of the maintenance system, and what is none.
@@ -148,7 +174,11 @@ const MAINTENANCE: &[&str] = {
     &[a, b, c, NO_COMMAND]
 };
 
-const COMMANDS: &[&str] = &AgentCommand::NAMES;
+/// The commands for guestServers, and acknowledgements.
+const COMMANDS: &[&str] = {
+    let [a, b, c, d, e, f, g, h] = AgentCommand::NAMES;
+    &[a, b, c, d, e, f, g, h, ACK]
+};
 
 /// Datagrams in and out, by command and fate.
 #[derive(Debug)]
@@ -163,7 +193,7 @@ impl Default for Datagrams {
         Self {
             from_servers: Table::new(EVENTS, Fate::NAMES),
             from_maintenance: Table::new(MAINTENANCE, Fate::NAMES),
-            sent: Table::new(COMMANDS, &["sent", "unsent"]),
+            sent: Table::new(COMMANDS, &["sent", "again", "unsent"]),
         }
     }
 }
@@ -179,9 +209,19 @@ impl Datagrams {
         self.from_maintenance.count(command.unwrap_or(NO_COMMAND), fate.as_str());
     }
 
-    /// One went out to a guestServer, or could not.
-    pub(crate) fn sent(&self, command: &str, sent: bool) {
-        self.sent.count(command, if sent { "sent" } else { "unsent" });
+    /// A command went out, for the first time or again.
+    pub(crate) fn sent(&self, command: &str, again: bool) {
+        self.sent.count(command, if again { "again" } else { "sent" });
+    }
+
+    /// A command could not be sent.
+    pub(crate) fn unsent(&self, command: &str) {
+        self.sent.count(command, "unsent");
+    }
+
+    /// An acknowledgement went out, or could not.
+    pub(crate) fn acknowledged(&self, sent: bool) {
+        self.sent.count(ACK, if sent { "sent" } else { "unsent" });
     }
 }
 
@@ -191,13 +231,18 @@ impl Serialize for Datagrams {
         let both = |fate: Fate| {
             self.from_servers.column(fate.as_str()) + self.from_maintenance.column(fate.as_str())
         };
-        let mut shown = serializer.serialize_map(Some(8))?;
+        let mut shown = serializer.serialize_map(Some(13))?;
         shown.serialize_entry("datagrams_received", &self.from_servers.total())?;
         shown.serialize_entry("datagrams_malformed", &both(Fate::Malformed))?;
         shown.serialize_entry("datagrams_unsigned", &both(Fate::Unsigned))?;
         shown.serialize_entry("datagrams_unknown_sender", &both(Fate::UnknownSender))?;
         shown.serialize_entry("foreign_events", &both(Fate::Foreign))?;
+        shown.serialize_entry("early_events", &both(Fate::TooEarly))?;
+        shown.serialize_entry("datagrams_bad_seal", &both(Fate::BadSeal))?;
+        shown.serialize_entry("datagrams_doubled", &both(Fate::Double))?;
+        shown.serialize_entry("datagrams_old_news", &both(Fate::OldNews))?;
         shown.serialize_entry("datagrams_sent", &self.sent.column("sent"))?;
+        shown.serialize_entry("datagrams_sent_again", &self.sent.column("again"))?;
         shown.serialize_entry("datagrams_unsent", &self.sent.column("unsent"))?;
         let taken = self.from_maintenance.column(Fate::Taken.as_str());
         shown.serialize_entry("maintenance_commands", &taken)?;

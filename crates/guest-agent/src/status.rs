@@ -32,6 +32,15 @@ pub(crate) struct Status {
     /// Seconds since it last took an event or answered a question.
     pub(crate) vim_heard_secs: Option<f64>,
     pub(crate) outbox: Waiting,
+    /// What datagrams need to be taken, and the ids of the keys.
+    #[serde(default)]
+    pub(crate) security: String,
+    /// Commands that guestServers have not acknowledged.
+    #[serde(default)]
+    pub(crate) unacknowledged: usize,
+    /// Events that guestServers keep until the VIM has them.
+    #[serde(default)]
+    pub(crate) held: usize,
     pub(crate) hosts: Vec<HostStatus>,
     pub(crate) instances: Vec<InstanceStatus>,
     pub(crate) metrics: Value,
@@ -63,9 +72,24 @@ pub(crate) struct HostStatus {
     pub(crate) known_to_vim: bool,
     /// Seconds since its guestServer last said something.
     pub(crate) heard_secs: Option<f64>,
+    /// What is on its way to its guestServer, filled in by the main loop.
+    #[serde(flatten)]
+    pub(crate) delivery: Delivery,
     pub(crate) instances: usize,
     /// How many of them are heartbeating.
     pub(crate) heartbeating: usize,
+}
+
+/// What has not arrived at a guestServer, as far as is known.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Delivery {
+    /// Whether it acknowledges; none while it has not been heard.
+    pub(crate) acknowledges: Option<bool>,
+    /// Commands that are sent again until it does.
+    #[serde(default)]
+    pub(crate) unacknowledged: usize,
+    /// Seconds for which it has acknowledged nothing, although it should.
+    pub(crate) silent_secs: Option<f64>,
 }
 
 /// One instance.

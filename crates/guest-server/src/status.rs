@@ -34,8 +34,10 @@ pub(crate) struct Status {
     pub(crate) controller: Option<SocketAddr>,
     /// Whether the controller has sent a command.
     pub(crate) commanded: bool,
+    #[serde(default)]
     pub(crate) delivery: Delivery,
     /// What commands need to be taken, and the ids of the keys.
+    #[serde(default)]
     pub(crate) security: String,
     /// Whether faults of this host are reported.
     pub(crate) host_reporting: bool,
@@ -47,7 +49,7 @@ pub(crate) struct Status {
 }
 
 /// What has not arrived at the controller, as far as is known.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     /// Whether the controller acknowledges; none while it has not been heard.
     pub(crate) acknowledges: Option<bool>,

@@ -1,6 +1,6 @@
 //! What an operator asks through the control socket, and the mutes that come in that way.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daemon_kit::mutes::instance_of;
 use daemon_kit::query::clock_time;
@@ -10,8 +10,11 @@ use heartbeat_proto::{InstanceId, MonotonicTime};
 use super::Daemon;
 use crate::NAME;
 use crate::history::{Change, History};
-use crate::metrics::{Observed, Outbox};
-use crate::status::{Detail, Happening, InstanceStatus, Past, Status, Waiting};
+use crate::metrics::{Delivered, Observed, Outbox};
+use crate::status::{Delivery, Detail, Happening, InstanceStatus, Past, Status, Waiting};
+
+/// A guestServer that has acknowledged nothing for so long, although it should, is counted as silent.
+const SILENT: Duration = Duration::from_secs(10);
 
 impl Daemon {
     pub(super) fn handle_request(&mut self, request: ControlRequest) {
@@ -43,7 +46,10 @@ impl Daemon {
             questions: self.dispatcher.question_count(),
             vim_up: self.vim_failure.is_none(),
         };
+        let (unacknowledged, silent) = self.courier.unacknowledged(self.now(), SILENT);
+        let delivery = Delivered { unacknowledged, silent, held: self.courier.held() };
         self.exporter.render(&Observed {
+            delivery,
             metrics: &self.journal.metrics,
             http: &self.counts,
             inventory: &self.inventory,
@@ -57,6 +63,11 @@ impl Daemon {
         let now = self.now();
         let secs = |at: MonotonicTime| now.since(at).as_secs_f64();
         let mut hosts: Vec<_> = self.inventory.hosts(now).collect();
+        for host in &mut hosts {
+            let (acknowledges, unacknowledged, silence) = self.courier.delivery(now, host.ip);
+            let silent_secs = silence.map(|silence| silence.as_secs_f64());
+            host.delivery = Delivery { acknowledges, unacknowledged, silent_secs };
+        }
         hosts.sort_unstable_by(|a, b| a.hostname.cmp(&b.hostname));
         let mut instances: Vec<_> = self.inventory.instances().collect();
         instances.sort_unstable_by_key(|instance| instance.uuid);
@@ -81,6 +92,9 @@ impl Daemon {
                 questions: self.dispatcher.question_count(),
                 last_failure: self.vim_failure.clone(),
             },
+            security: self.config.guard.to_string(),
+            unacknowledged: self.courier.unacknowledged(now, SILENT).0,
+            held: self.courier.held(),
             hosts,
             instances,
             metrics: serde_json::to_value(&self.journal.metrics).unwrap_or_default(),

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use daemon_kit::describe;
-use heartbeat_proto::MonotonicTime;
-use heartbeat_proto::vim::InstanceEvent;
 use tokio::time::Instant;
 use tracing::{debug, error};
 
@@ -12,9 +10,9 @@ use super::Daemon;
 use crate::vim::{Done, Pushed, Report, VimAnswer};
 
 impl Daemon {
-    /// The VIM has to know this.
-    pub(super) fn push(&mut self, now: MonotonicTime, event: InstanceEvent) {
-        let dropped = match self.dispatcher.push_event(now, event) {
+    /// Counts and logs what had to go for a new event.
+    pub(super) fn note_pushed(&mut self, pushed: Pushed) {
+        let dropped = match pushed {
             Pushed::Queued | Pushed::Replaced => return,
             Pushed::MadeRoom(dropped) | Pushed::Full(dropped) => dropped,
         };

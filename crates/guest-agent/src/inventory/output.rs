@@ -124,6 +124,8 @@ pub(crate) enum Heard {
     UnknownSender,
     /// Its instance is not known, or not on that host.
     Foreign,
+    /// Its instance is not known, and its host's instances are not known yet: we have just started, and may know more soon.
+    TooEarly,
 }
 
 /// How it was found that an instance's heartbeat started or stopped.

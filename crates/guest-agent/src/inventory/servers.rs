@@ -1,6 +1,6 @@
 //! What the guestServers tell.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use heartbeat_proto::control::{AgentCommand, Hosted, InstanceInfo, ServerEvent, VoteNotify};
 use heartbeat_proto::vim::{AlarmState, EventKind, GuestResponse};
@@ -34,8 +34,12 @@ impl Inventory {
             | ServerEvent::Loss(instance)
             | ServerEvent::VoteNotify(instance, _) => Some(*instance),
         };
-        if about.is_some_and(|instance| !self.is_here(host, instance, event.name())) {
-            return Heard::Foreign;
+        if let Some(instance) = about
+            && !self.is_here(host, instance, event.name())
+        {
+            let may_be_here = !self.instances.contains_key(&instance)
+                && self.hosts.get(&host).is_some_and(|host| !host.instances_known);
+            return if may_be_here { Heard::TooEarly } else { Heard::Foreign };
         }
         match event {
             ServerEvent::MonitorReady => {
@@ -54,6 +58,13 @@ impl Inventory {
             ServerEvent::VoteNotify(instance, vote) => self.voted(*instance, vote),
         }
         Heard::Taken
+    }
+
+    /// The address that the guestServer which sends is commanded at, if its host is known.
+    pub(crate) fn server_address(&self, from: SocketAddr, hostname: &str) -> Option<IpAddr> {
+        let by_address = || self.addresses.get(&from.ip().to_canonical()).copied();
+        let host = self.named(hostname).or_else(by_address)?;
+        self.hosts.get(&host).map(|host| host.ip)
     }
 
     /// Which host sends: the one it names, from whatever address, else the one with that address.

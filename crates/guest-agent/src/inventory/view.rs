@@ -3,7 +3,7 @@
 use heartbeat_proto::{InstanceId, MonotonicTime};
 
 use super::{Instance, Inventory};
-use crate::status::{HostStatus, InstanceStatus, Past};
+use crate::status::{Delivery, HostStatus, InstanceStatus, Past};
 
 /// What the metrics show of all hosts and instances.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,7 @@ impl Inventory {
             reporting: host.reporting,
             known_to_vim: host.state_known && host.instances_known,
             heard_secs: host.heard_at.map(|at| now.since(at).as_secs_f64()),
+            delivery: Delivery::default(),
             instances: host.instances.len(),
             heartbeating: host.instances.iter().filter(|id| self.is_heartbeating(**id)).count(),
         })

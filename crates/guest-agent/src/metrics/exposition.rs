@@ -7,10 +7,11 @@ use heartbeat_proto::InstanceId;
 
 use super::Metrics;
 use super::families::{
-    ALARMS, AWAITING, BUILD, CORRECTIONS, DISOWNED, EVENTS, HOSTS, HOSTS_ASKED, HTTP, HTTP_CLOSED,
-    HTTP_CONNECTIONS, HTTP_FAILED, HTTP_UNANSWERED, HTTP_WAITED, INSTANCES, MUTED,
+    ALARMS, AWAITING, BUILD, CORRECTIONS, DISOWNED, EVENTS, HELD, HOSTS, HOSTS_ASKED, HTTP,
+    HTTP_CLOSED, HTTP_CONNECTIONS, HTTP_FAILED, HTTP_UNANSWERED, HTTP_WAITED, INSTANCES, MUTED,
     ONE_HEARTBEATING, ONE_REPORTING, OUTBOX, OUTBOX_AGE, OUTBOX_CAPACITY, OUTDATED, QUESTIONS,
-    QUESTIONS_OPEN, RECEIVED, REQUESTS, RETRIED, SENT, VIM_UP, VOTES, WAITED,
+    QUESTIONS_OPEN, RECEIVED, REQUESTS, RETRIED, SENT, SILENT, UNACKNOWLEDGED, VIM_UP, VOTES,
+    WAITED,
 };
 use crate::http::Counts;
 use crate::inventory::Inventory;
@@ -24,7 +25,18 @@ pub(crate) struct Observed<'a> {
     /// How many instances are muted.
     pub(crate) muted: usize,
     pub(crate) outbox: Outbox,
+    pub(crate) delivery: Delivered,
     pub(crate) per_instance: bool,
+}
+
+/// What is on its way to and from guestServers.
+pub(crate) struct Delivered {
+    /// Commands that they have not acknowledged.
+    pub(crate) unacknowledged: usize,
+    /// How many of them have acknowledged nothing for 10 s, although they should.
+    pub(crate) silent: usize,
+    /// Events that they keep until the VIM has them.
+    pub(crate) held: usize,
 }
 
 /// What waits for the VIM.
@@ -43,6 +55,9 @@ impl Source for Observed<'_> {
         render_inventory(self.inventory, out);
         out.one(&MUTED, u64::try_from(self.muted).unwrap_or(u64::MAX));
         render_datagrams(self.metrics, out);
+        out.one(&UNACKNOWLEDGED, self.delivery.unacknowledged);
+        out.one(&SILENT, self.delivery.silent);
+        out.one(&HELD, self.delivery.held);
         let metrics = self.metrics;
         out.one(&CORRECTIONS, metrics.corrections.get());
         out.one(&DISOWNED, metrics.disowned.get());

@@ -54,13 +54,15 @@ family!(
         (
             "command",
             "of guestServers `MONITOR_READY`, `QRY_INST`, `RUNNING`, `STOPPED`, `ILLHEALTH`, \
-             `LOSS`, `VOTE_NOTIFY`, of the maintenance system `ADD_HOST`, `MOD_HOST`, \
+             `LOSS`, `VOTE_NOTIFY`, `ACK`, of the maintenance system `ADD_HOST`, `MOD_HOST`, \
              `DEL_HOST`; `none` if it cannot be read"
         ),
         (
             "fate",
             "`taken`, `unknown_sender` (a host that is not known), `foreign` (the instance is \
-             not on that host), `malformed`, `unsigned`"
+             not on that host), `malformed`, `unsigned`, `bad_seal` (forged, altered, late, or \
+             without the seal that is required), `double` (came before), `old_news` (a newer event \
+             had overtaken it), `too_early` (the VIM may still name its instance)"
         )
     ]
 );
@@ -73,10 +75,28 @@ family!(
         (
             "command",
             "`MOD_HOST`, `ADD_INST`, `MOD_INST`, `DEL_INST`, `QRY_INST`, `VOTE_INST`, \
-             `NOTIFY_INST`; `LOOPBACK` is never sent"
+             `NOTIFY_INST`, `ACK`; `LOOPBACK` is never sent"
         ),
-        ("fate", "`sent`; `unsent`: no route, no room")
+        ("fate", "`sent`; `again`, because it was not acknowledged; `unsent`: no route, no room")
     ]
+);
+family!(
+    UNACKNOWLEDGED,
+    Gauge,
+    "unacknowledged_commands",
+    "Commands that guestServers which acknowledge have not acknowledged"
+);
+family!(
+    SILENT,
+    Gauge,
+    "silent_servers",
+    "guestServers that have acknowledged nothing for 10 s, although commands wait for that"
+);
+family!(
+    HELD,
+    Gauge,
+    "held_events",
+    "Alarms and votes that guestServers keep until the VIM has them"
 );
 family!(
     MUTED,
@@ -226,6 +246,9 @@ pub(super) static FAMILIES: &[&Family] = &[
     &MUTED,
     &RECEIVED,
     &SENT,
+    &UNACKNOWLEDGED,
+    &SILENT,
+    &HELD,
     &CORRECTIONS,
     &DISOWNED,
     &ALARMS,

@@ -21,6 +21,7 @@ fn every_counter_is_shown_under_its_name() {
     metrics.datagrams.server_sent(None, Fate::Malformed);
     metrics.datagrams.maintenance_sent(Some("ADD_HOST"), Fate::Taken);
     metrics.datagrams.maintenance_sent(None, Fate::Malformed);
+    metrics.datagrams.sent("ADD_INST", false);
     metrics.datagrams.sent("ADD_INST", true);
     metrics.events.delivered(&STATE, Duration::from_secs(1));
     metrics.events.refused(&STATE);
@@ -69,6 +70,7 @@ fn text(metrics: &Metrics) -> String {
     let oldest = Some(Duration::from_millis(1500));
     let outbox = Outbox { events: 3, oldest, questions: 2, vim_up: false };
     let observed = Observed {
+        delivery: Delivered { unacknowledged: 2, silent: 1, held: 3 },
         metrics,
         http: &http,
         inventory: &inventory,

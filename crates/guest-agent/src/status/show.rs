@@ -7,7 +7,7 @@ use daemon_kit::Escaped;
 use daemon_kit::query::{Column, Line, View, ago, table};
 use serde::Deserialize as _;
 
-use super::{Detail, Happening, HostStatus, InstanceStatus, Past, Status};
+use super::{Delivery, Detail, Happening, HostStatus, InstanceStatus, Past, Status};
 
 /// How the documents are shown.
 pub(crate) const VIEW: View = View {
@@ -90,7 +90,12 @@ fn host_line(host: &HostStatus) -> Line {
         host.instances.to_string(),
         host.heartbeating.to_string(),
     ];
-    Line { cells, remark: None }
+    let Delivery { unacknowledged, silent_secs, .. } = host.delivery;
+    let silent = silent_secs.filter(|silent| *silent >= 1.0).map(|silent| {
+        let silent = ago(Some(silent));
+        format!("acknowledges nothing for {silent}: {unacknowledged} commands are sent again")
+    });
+    Line { cells, remark: silent }
 }
 
 fn instance_line(instance: &InstanceStatus, host_reporting: bool) -> Line {
@@ -180,7 +185,8 @@ mod tests {
                 "last_failure": "cannot connect: refused" },
             "hosts": [{ "uuid": "00000000-0000-0000-0000-000000000001", "hostname": "compute-0",
                 "ip": "fd00:1234:5678:9abc:def0:1234:5678:9abc", "reporting": true,
-                "known_to_vim": true, "heard_secs": 1.2, "instances": 1, "heartbeating": 0 }],
+                "known_to_vim": true, "heard_secs": 1.2, "instances": 1, "heartbeating": 0,
+                "acknowledges": true, "unacknowledged": 4, "silent_secs": 12.0 }],
             "instances": [instance()], "metrics": {}, "http_requests": {},
         });
         let text = (VIEW.status)(&document).unwrap();
@@ -192,6 +198,7 @@ mod tests {
             "maintenance system: heard 1m00s ago\n",
             "1 hosts, 1 instances, 0 heartbeating, 1 muted\n",
             "compute-0 fd00:1234:5678:9abc:def0:… on     known 1.2s  1         0\n",
+            "    acknowledges nothing for 12s: 4 commands are sent again\n",
             "8d80875b-6cb8-4f2b-8d3c-5ab1e9d8f0c1 compute-0 silent 3m12s muted  reboot\n",
             "    3m12s ago failed: the VIM is told; muted for 20m00s more: kernel update\n",
         ] {

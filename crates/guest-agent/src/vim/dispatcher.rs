@@ -11,6 +11,7 @@ use super::client::{Failure, Refusal};
 use super::outbox::{Outbox, Pushed};
 use super::questions::Questions;
 use super::transmitter::{Done, EventOutcome, Job, Unanswered, VimAnswer};
+use crate::courier::Receipt;
 use crate::inventory::Question;
 
 /// What came of a request, for the inventory, the log and the metrics.
@@ -53,6 +54,21 @@ impl Dispatcher {
     /// The VIM has to know this.
     pub(crate) fn push_event(&mut self, now: MonotonicTime, event: InstanceEvent) -> Pushed {
         self.outbox.push(now, event)
+    }
+
+    /// The same, with the receipt of the message that it came in.
+    pub(crate) fn push_held_event(
+        &mut self,
+        now: MonotonicTime,
+        event: InstanceEvent,
+        receipt: Receipt,
+    ) -> Pushed {
+        self.outbox.push_held(now, event, Some(receipt))
+    }
+
+    /// The receipt of a message that nothing more is to be done about.
+    pub(crate) fn poll_released(&mut self) -> Option<Receipt> {
+        self.outbox.poll_released()
     }
 
     /// The VIM has to be asked this. Says whether it was dropped because too many questions wait.

@@ -10,6 +10,7 @@ use heartbeat_proto::vim::{EventKind, InstanceEvent};
 use heartbeat_proto::{InstanceId, MonotonicTime};
 
 use super::backoff::Backoff;
+use crate::courier::Receipt;
 
 /// Events that are kept at most, with the one in flight. When it is full, the oldest unsent service
 /// state makes room for what is new, be it of another instance: its place is worth less than an
@@ -24,6 +25,8 @@ type Sequence = u64;
 struct Entry {
     event: InstanceEvent,
     since: MonotonicTime,
+    /// What its guestServer is told when nothing more is to be done about it.
+    receipt: Option<Receipt>,
 }
 
 impl Entry {
@@ -98,6 +101,8 @@ pub(crate) struct Outbox {
     /// The same in their order.
     states_in_order: BTreeSet<Sequence>,
     in_flight: Option<InFlight>,
+    /// Of those that went, for whatever reason.
+    released: Vec<Receipt>,
     backoff: Backoff,
 }
 
@@ -117,12 +122,24 @@ impl Outbox {
             states: HashMap::new(),
             states_in_order: BTreeSet::new(),
             in_flight: None,
+            released: Vec::new(),
             backoff: Backoff::new(),
         }
     }
 
     /// The VIM has to know this.
     pub(crate) fn push(&mut self, now: MonotonicTime, event: InstanceEvent) -> Pushed {
+        self.push_held(now, event, None)
+    }
+
+    /// The same, of what came in a message that has to be acknowledged when that is done: its receipt comes from
+    /// [`poll_released`](Self::poll_released) then, but not if the event is [`Full`](Pushed::Full).
+    pub(crate) fn push_held(
+        &mut self,
+        now: MonotonicTime,
+        event: InstanceEvent,
+        receipt: Option<Receipt>,
+    ) -> Pushed {
         let mut pushed = Pushed::Queued;
         if is_state(&event)
             && let Some(older) = self.states.get(&event.instance).copied()
@@ -132,14 +149,22 @@ impl Outbox {
         } else if self.len() >= self.capacity {
             let oldest = self.states_in_order.first().copied();
             match oldest.and_then(|oldest| self.take(oldest)) {
-                Some(dropped) => pushed = Pushed::MadeRoom(dropped.event),
+                Some(dropped) => {
+                    self.released.extend(dropped.receipt);
+                    pushed = Pushed::MadeRoom(dropped.event);
+                }
                 None => return Pushed::Full(event),
             }
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.put(sequence, Entry { event, since: now });
+        self.put(sequence, Entry { event, since: now, receipt });
         pushed
+    }
+
+    /// The receipt of a message that nothing more is to be done about.
+    pub(crate) fn poll_released(&mut self) -> Option<Receipt> {
+        self.released.pop()
     }
 
     /// An instance is gone, and with it all that waits of it. Says how many events that were.
@@ -169,7 +194,8 @@ impl Outbox {
             .filter(|sequence| self.waiting.get(sequence).is_some_and(|one| outdated(&one.event)))
             .collect();
         for sequence in &dropped {
-            self.take(*sequence);
+            let receipt = self.take(*sequence).and_then(|entry| entry.receipt);
+            self.released.extend(receipt);
         }
         dropped.len()
     }
@@ -198,14 +224,17 @@ impl Outbox {
         now: MonotonicTime,
     ) -> Option<(InstanceEvent, Duration)> {
         self.backoff.handle_success();
-        let Entry { event, since } = self.in_flight.take()?.entry;
+        let Entry { event, since, receipt } = self.in_flight.take()?.entry;
+        self.released.extend(receipt);
         Some((event, now.since(since)))
     }
 
     /// The VIM is there but does not want the event that was in flight. Gives it, dropped.
     pub(crate) fn handle_refused(&mut self) -> Option<InstanceEvent> {
         self.backoff.handle_success();
-        Some(self.in_flight.take()?.entry.event)
+        let Entry { event, receipt, .. } = self.in_flight.take()?.entry;
+        self.released.extend(receipt);
+        Some(event)
     }
 
     /// The VIM does not have the event that was in flight: it is sent again after a pause, which is
@@ -217,7 +246,9 @@ impl Outbox {
         if let Some(InFlight { sequence, entry, deleted }) = self.in_flight.take() {
             let instance = entry.event.instance;
             let replaced = entry.is_state() && self.states.contains_key(&instance);
-            if !deleted && !replaced {
+            if deleted || replaced {
+                self.released.extend(entry.receipt);
+            } else {
                 self.put(sequence, entry);
             }
             if about {

@@ -68,10 +68,10 @@ fn undelivered(delivery: &Delivery) -> Option<String> {
         return None;
     }
     let silent = silent_secs.filter(|silent| *silent >= SHORT).map_or_else(String::new, |silent| {
-        format!("; the controller has acknowledged nothing for {}", ago(Some(silent)))
+        format!("; the controller is silent for {}", ago(Some(silent)))
     });
     Some(format!(
-        "not acknowledged: {messages} messages, {reports} of them reports, the oldest {} old{silent}",
+        "not acknowledged for up to {}: {messages} messages, {reports} reports{silent}",
         ago(*oldest_secs)
     ))
 }
@@ -185,12 +185,18 @@ mod tests {
             "commanded": true, "host_reporting": true, "channel_dir": "/channels",
             "failure_threshold": 1, "pulse_period_ms": 400, "instances": [instance(), silent, quiet],
             "metrics": {},
+            "delivery": { "acknowledges": true, "messages": 12, "reports": 2, "oldest_secs": 3.0,
+                "silent_secs": 2.0 },
         });
         let text = (VIEW.status)(&document).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
+        let mut lines: Vec<&str> = text.lines().collect();
         assert!(lines.iter().all(|line| line.chars().count() <= 100), "{text}");
         assert_eq!(lines[0], "guestServer 0.1.0 on compute-0, pid 7, up 1d02h");
         assert_eq!(lines[1], "commanded by 192.168.204.2:2401; fault reporting of this host is on");
+        assert_eq!(
+            lines.remove(2),
+            "not acknowledged for up to 3.0s: 12 messages, 2 reports; the controller is silent for 2.0s"
+        );
         assert_eq!(lines[2], "3 instances, 3 heartbeating, 1 muted");
         assert_eq!(lines.len(), 10, "{text}");
         let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>();

@@ -129,15 +129,6 @@ impl Peer {
         }
     }
 
-    fn unmark(&mut self, number: u32) {
-        if self.in_window(number) {
-            let (word, bit) = Self::place(number);
-            self.seen[word] &= !bit;
-        }
-        self.early.remove(&number);
-        self.held.remove(&number);
-    }
-
     fn is_former(&self, now: MonotonicTime, epoch: u32) -> bool {
         let ended = self.former.iter().find(|(former, _)| *former == epoch);
         ended.is_some_and(|(_, ended)| now.since(*ended) < FORMER_EPOCH)
@@ -222,14 +213,6 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
     pub fn handle_released(&mut self, receipt: &Receipt<P>) -> bool {
         let peer = self.peers.get_mut(&receipt.peer).filter(|peer| peer.epoch == receipt.epoch);
         peer.is_some_and(|peer| peer.held.remove(&receipt.number))
-    }
-
-    /// A message that was held could not be done: its next copy is fresh again.
-    pub fn handle_refused(&mut self, receipt: &Receipt<P>) {
-        let peer = self.peers.get_mut(&receipt.peer).filter(|peer| peer.epoch == receipt.epoch);
-        if let Some(peer) = peer {
-            peer.unmark(receipt.number);
-        }
     }
 
     /// How many messages are held.

@@ -60,15 +60,6 @@ fn what_is_held_is_acknowledged_as_held_until_it_is_done() {
 }
 
 #[test]
-fn what_could_not_be_done_is_fresh_again() {
-    let mut incoming = Incoming::default();
-    incoming.handle_held(at(0), receipt(7), &loss(1));
-    incoming.handle_refused(&receipt(7));
-    assert_eq!(examine(&incoming, 7), Verdict::Fresh(receipt(7)));
-    assert_eq!(incoming.held(), 0);
-}
-
-#[test]
 fn an_older_state_is_old_news_and_a_loss_only_once_the_guest_is_heartbeating() {
     let mut incoming = Incoming::default();
     take(&mut incoming, 10, &stopped(1));
