@@ -11,6 +11,17 @@ pub fn unpredictable() -> u32 {
     })
 }
 
+/// 256 bits that nobody can guess, for a key.
+///
+/// # Errors
+///
+/// The kernel gives none.
+pub fn secret() -> std::io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -8,7 +8,19 @@ use daemon_kit::options::{host_name, ip_address};
 use daemon_kit::{Options, Query};
 use heartbeat_proto::InstanceId;
 
+use crate::keygen::Keygen;
 use crate::vim::VimAddress;
+
+/// What the program does instead of being the daemon.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Instead {
+    /// To ask the running one.
+    #[command(flatten)]
+    Query(Query<InstanceId>),
+
+    /// Make the key file of [security] key_file, or rotate its keys
+    Keygen(Keygen),
+}
 
 /// Takes instance commands from the orchestrator, commands the guestServers, and reports failures,
 /// changes of state and votes.
@@ -20,9 +32,9 @@ use crate::vim::VimAddress;
     args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Cli {
-    /// To ask the running daemon instead of being one.
+    /// To do something else than being the daemon.
     #[command(subcommand)]
-    pub(crate) query: Option<Query<InstanceId>>,
+    pub(crate) instead: Option<Instead>,
 
     #[command(flatten)]
     pub(crate) common: Options,

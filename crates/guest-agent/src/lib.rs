@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod inventory;
 mod journal;
+mod keygen;
 mod maintenance;
 mod metrics;
 mod status;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use daemon_kit::{program, query};
 
-use cli::Cli;
+use cli::{Cli, Instead};
 use daemon::Daemon;
 
 /// The daemon's name: of its files, in its log and its messages.
@@ -35,7 +36,12 @@ pub fn main() -> ExitCode {
     program::main(
         NAME,
         |cli: &Cli| &cli.common.process,
-        |cli| cli.query.as_ref().map(|query| query::run(NAME, query, status::VIEW)),
+        |cli| {
+            cli.instead.as_ref().map(|instead| match instead {
+                Instead::Query(query) => query::run(NAME, query, status::VIEW),
+                Instead::Keygen(keygen) => keygen::run(keygen),
+            })
+        },
         config::load,
         async |cli, config, log| {
             if let Some(daemon) = Daemon::start(cli, config, log).await? {
