@@ -57,14 +57,15 @@ async fn a_killed_guest_agent_learns_everything_again() -> Result<()> {
         site.instance("it is known again", id(number), known).await?;
     }
     site.all_told().await?;
-    // The healthy ones are told as such, the dead one is no longer said to be alive, and nobody cries wolf.
+    // The healthy ones are told as such; the dead one is no longer said to be alive, and its guestServer has kept the alarm.
     let told = &site.vim.requests()[before..];
     for number in 1..=2 {
         let about = |request: &&lab::vim::VimRequest| request.instance() == id(number).to_string();
         let told: Vec<_> = told.iter().filter(about).collect();
         ensure!(!told.is_empty() && told.iter().all(|one| is_state(one, true)), "{told:?}");
     }
-    ensure!((1..=3).all(|n| !alarmed(&site, n)), "an alarm: {:?}", site.vim.requests());
+    site.told("the alarm of the one that died", id(3), |one| is_alarm(one, "failed")).await?;
+    ensure!((1..=2).all(|n| !alarmed(&site, n)), "an alarm: {:?}", site.vim.requests());
     let dead = site.commander.get_instance(id(3)).await?;
     ensure!(dead["services"][0]["status"] == "disabled", "{dead}");
     // The state of the one that died meanwhile reaches the VIM.

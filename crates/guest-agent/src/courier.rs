@@ -127,6 +127,11 @@ impl Courier {
         self.ready.insert(host);
     }
 
+    /// Whether there is room for those whose hosts are not known, too.
+    pub(crate) fn has_room(&self) -> bool {
+        self.servers.len() < MAX_SERVERS / 2
+    }
+
     /// What a datagram is, by its numbers.
     pub(crate) fn examine(
         &self,

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::clock::Clock;
+use crate::instances::Instances;
 use crate::journal::Journal;
 use commanders::Commanders;
 pub(crate) use reception::{Incoming, Outcome, Rejected};
@@ -243,7 +244,7 @@ impl Controller {
 
     /// Says MONITOR_READY, if the controller's address is known, and looks up its name anew: it may
     /// have moved. When a name gets its first address, this is due at once.
-    pub(crate) async fn announce(&mut self, journal: &Journal) {
+    pub(crate) async fn announce(&mut self, journal: &Journal, instances: &Instances) {
         if let Some(ip) = self.commanders.look_up() {
             self.set_peer(Peer::Named(SocketAddr::new(ip, self.agent_port)));
         }
@@ -251,7 +252,7 @@ impl Controller {
         if self.peer().is_some() {
             self.ready_period = (self.ready_period * 2).min(MAX_READY_PERIOD);
             let ready = ServerEvent::MonitorReady;
-            if let Err(why) = self.send(&ready, journal).await {
+            if let Err(why) = self.send(&ready, journal, instances).await {
                 journal.unsent(&ready, None, &why);
             }
         }
@@ -265,16 +266,18 @@ impl Controller {
         &mut self,
         event: &ServerEvent,
         journal: &Journal,
+        instances: &Instances,
     ) -> Result<(), String> {
         if !self.outgoing.push(self.clock.now(), event.clone()) {
             return Err("the controller's address is not known yet".into());
         }
-        self.flush(journal).await;
+        self.flush(journal, instances).await;
         Ok(())
     }
 
-    /// Sends what is to be sent now.
-    pub(crate) async fn flush(&mut self, journal: &Journal) {
+    /// Sends what is to be sent now; the instances' names are for the log.
+    pub(crate) async fn flush(&mut self, journal: &Journal, instances: &Instances) {
+        let name = |event: &ServerEvent| event.instance().and_then(|one| instances.name(one));
         for (to, ack) in std::mem::take(&mut self.acks) {
             acknowledgement(Signature::None, ack).encode(Length::Fitting, &mut self.bytes);
             let sent = self.send_bytes(to).await.is_ok();
@@ -290,11 +293,13 @@ impl Controller {
             });
             match self.send_bytes(to).await {
                 Ok(()) => journal.metrics.datagrams.sent(event.name(), transmit.again),
-                Err(error) => journal.unsent(event, None, &format!("{to}: {error}")),
+                Err(error) => {
+                    journal.unsent(event, name(event).as_deref(), &format!("{to}: {error}"));
+                }
             }
         }
         while let Some(event) = self.outgoing.poll_lost() {
-            journal.given_up(&event);
+            journal.given_up(&event, name(&event).as_deref());
         }
     }
 

@@ -167,10 +167,13 @@ impl Daemon {
                 occurred = self.controller.next() => {
                     match occurred {
                         Occurred::Received(incoming) => self.handle_datagram(incoming),
-                        Occurred::ReadyDue => self.controller.announce(&self.common.journal).await,
+                        Occurred::ReadyDue => {
+                            let (journal, instances) = (&self.common.journal, &self.instances);
+                            self.controller.announce(journal, instances).await;
+                        }
                         Occurred::SendDue => {}
                     }
-                    self.controller.flush(&self.common.journal).await;
+                    self.controller.flush(&self.common.journal, &self.instances).await;
                 },
                 Some(update) = self.updates.recv() => self.handle_update(update).await,
                 Some(sighting) = self.sightings.recv() => self.instances.handle_sighting(sighting),
@@ -356,7 +359,7 @@ impl Daemon {
 
     async fn tell(&mut self, event: &ServerEvent) {
         let journal = &self.common.journal;
-        if let Err(why) = self.controller.send(event, journal).await {
+        if let Err(why) = self.controller.send(event, journal, &self.instances).await {
             let name = event.instance().and_then(|instance| self.instances.name(instance));
             journal.unsent(event, name.as_deref(), &why);
         }

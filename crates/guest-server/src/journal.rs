@@ -151,7 +151,7 @@ impl Journal {
     }
 
     /// A report was given up: nobody acknowledged it in time, or there were too many.
-    pub(crate) fn given_up(&self, event: &ServerEvent) {
+    pub(crate) fn given_up(&self, event: &ServerEvent, name: Option<&str>) {
         self.metrics.datagrams.given_up.increment();
         let (instance, event) = (event.instance().map(tracing::field::display), event.name());
         line!(
@@ -159,6 +159,7 @@ impl Journal {
             unsent,
             error,
             instance,
+            name,
             event,
             "report given up: no controller acknowledged it"
         );

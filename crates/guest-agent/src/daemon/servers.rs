@@ -84,7 +84,9 @@ pub(super) fn hear(
         }
         Verdict::Fresh(receipt) => Some(receipt),
     };
-    if let Some(host) = inventory.server_address(from, &hosted.hostname) {
+    // A guestServer may speak before its host is known; what it is, is worth knowing by then.
+    let stranger = || courier.has_room().then(|| from.ip().to_canonical());
+    if let Some(host) = inventory.server_address(from, &hosted.hostname).or_else(stranger) {
         courier.handle_heard(now, host, numbering, &hosted.hostname, unpredictable);
     }
     let heard = inventory.handle_event(now, from, &hosted);
