@@ -1,4 +1,4 @@
-//! `guestAgent keygen`: makes a key file, or rotates the keys of one.
+//! `guestAgent keygen`: makes a key file, or takes one of the two steps by which its keys are changed without a gap.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,11 +12,15 @@ use heartbeat_proto::control::Keyring;
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Keygen {
-    /// Make the next key of the file the current one, and a new one the next
+    /// Change the file: its next key becomes the current one, and the former one stays known
     #[arg(long)]
-    rotate: bool,
+    swap: bool,
 
-    /// The key file; without --rotate it must not be there yet
+    /// Change the file: a new key becomes the next one, and the one that was is no longer known
+    #[arg(long, conflicts_with = "swap")]
+    renew: bool,
+
+    /// The key file; without --swap or --renew it must not be there yet
     file: PathBuf,
 }
 
@@ -25,25 +29,25 @@ pub(crate) fn run(keygen: &Keygen) -> Result<(), Failure> {
     let path = &keygen.file;
     let random =
         || secret().map_err(|error| Failure::environment(format!("no randomness: {error}")));
-    let text = if keygen.rotate {
+    let keyring = if keygen.swap || keygen.renew {
         let text = fs::read_to_string(path).map_err(|error| cannot("read", path, &error))?;
         let former = Keyring::parse(&text)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        let rotated = former.rotate(random()?);
-        replace(path, &rotated.text()).map_err(|error| cannot("write", path, &error))?;
-        rotated
+        let changed = if keygen.swap { former.swap() } else { former.renew(random()?) };
+        replace(path, &changed.text()).map_err(|error| cannot("write", path, &error))?;
+        changed
     } else {
         let keyring = Keyring::generate(random()?, random()?);
         create(path, &keyring.text()).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => Failure::usage(format!(
-                "{} is there already: expected a new file, or --rotate",
+                "{} is there already: expected a new file, or --swap or --renew",
                 path.display()
             )),
             _ => cannot("make", path, &error),
         })?;
         keyring
     };
-    let [current, next] = text.ids();
+    let [current, next] = keyring.ids();
     // Whoever does not read it has the file all the same.
     let _ = writeln!(
         io::stdout(),
@@ -92,18 +96,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_file_is_made_once_and_rotated_and_nobody_else_may_read_it() {
+    fn a_key_file_is_made_once_and_changed_in_steps_and_nobody_else_may_read_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("keys");
-        let keygen = |rotate| run(&Keygen { rotate, file: file.clone() });
-        assert!(keygen(true).unwrap_err().message.contains("cannot read"));
-        keygen(false).unwrap();
+        let keygen = |swap, renew| run(&Keygen { swap, renew, file: file.clone() });
+        assert!(keygen(true, false).unwrap_err().message.contains("cannot read"));
+        keygen(false, false).unwrap();
         let first = fs::read_to_string(&file).unwrap();
         assert_eq!(Keyring::parse(&first).unwrap().ids(), [1, 2]);
-        let again = keygen(false).unwrap_err();
+        let again = keygen(false, false).unwrap_err();
         assert!(again.message.contains("is there already: expected a new file"), "{again}");
         assert_eq!(fs::read_to_string(&file).unwrap(), first);
-        keygen(true).unwrap();
+        keygen(true, false).unwrap();
+        let swapped = fs::read_to_string(&file).unwrap();
+        assert_eq!(Keyring::parse(&swapped).unwrap().ids(), [2, 1]);
+        keygen(false, true).unwrap();
         let second = fs::read_to_string(&file).unwrap();
         assert_eq!(Keyring::parse(&second).unwrap().ids(), [2, 3]);
         let key = |text: &str, role: &str| {
@@ -113,7 +120,7 @@ mod tests {
         assert_eq!(key(&first, "next"), key(&second, "current"));
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
         fs::write(&file, "junk").unwrap();
-        assert!(keygen(true).unwrap_err().message.contains("line 1: expected"));
+        assert!(keygen(true, false).unwrap_err().message.contains("line 1: expected"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

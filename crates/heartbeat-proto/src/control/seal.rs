@@ -164,11 +164,18 @@ impl Keyring {
         Self { current: Key { id: 1, secret: current }, next: Key { id: 2, secret: next } }
     }
 
-    /// The next key becomes the current one, and a new one of these random bytes is next.
+    /// The next key becomes the current one; the former one stays, for those who still seal with it.
     #[must_use]
-    pub fn rotate(&self, secret: [u8; KEY_LEN]) -> Self {
-        let id = self.next.id.wrapping_add(1);
-        Self { current: self.next.clone(), next: Key { id, secret } }
+    pub fn swap(&self) -> Self {
+        Self { current: self.next.clone(), next: self.current.clone() }
+    }
+
+    /// A new key of these random bytes is next; the one that was is no longer known.
+    #[must_use]
+    pub fn renew(&self, secret: [u8; KEY_LEN]) -> Self {
+        let id = self.current.id.max(self.next.id).wrapping_add(1);
+        let id = if id == self.current.id { id.wrapping_add(1) } else { id };
+        Self { current: self.current.clone(), next: Key { id, secret } }
     }
 
     /// The text of the key file.

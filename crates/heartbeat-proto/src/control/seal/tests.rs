@@ -40,12 +40,18 @@ fn what_was_sealed_is_taken_with_either_key_and_reads_the_same() {
     for mode in [SecurityMode::Permissive, SecurityMode::Required] {
         assert_eq!(guard(mode).check(&bytes, NOW, "compute-0"), Ok(true));
     }
-    let rotated = Guard::new(SecurityMode::Required, Some(keyring().rotate([3; KEY_LEN])));
-    assert_eq!(rotated.check(&bytes, NOW, "compute-0"), Err(SealError::UnknownKey(1)));
-    // The other end has rotated already: our next key is its current one.
+    // One end has swapped its keys and the other has not yet: each knows both.
+    let swapped = Guard::new(SecurityMode::Required, Some(keyring().swap()));
+    assert_eq!(swapped.check(&bytes, NOW, "compute-0"), Ok(true));
     let mut next = bytes.clone();
-    rotated.seal(&mut next, NOW, None);
+    swapped.seal(&mut next, NOW, None);
+    assert_eq!(next[19], 2);
     assert_eq!(guard(SecurityMode::Required).check(&next, NOW, "compute-0"), Ok(true));
+    // One has a new key besides and the other has not yet: both seal with the one that both know.
+    let renewed = keyring().swap().renew([3; KEY_LEN]);
+    let renewed = Guard::new(SecurityMode::Required, Some(renewed));
+    assert_eq!(renewed.check(&next, NOW, "compute-0"), Ok(true));
+    assert_eq!(renewed.check(&bytes, NOW, "compute-0"), Err(SealError::UnknownKey(1)));
     assert_eq!(Datagram::decode(&bytes).unwrap().text, r#"{"source":"10.0.0.1"}"#);
 }
 
@@ -98,7 +104,14 @@ fn a_key_file_reads_back_and_errors_say_where_and_what() {
     let keyring = keyring();
     assert_eq!(Keyring::parse(&keyring.text()), Ok(keyring.clone()));
     assert_eq!(keyring.ids(), [1, 2]);
-    assert_eq!(keyring.rotate([1; KEY_LEN]).ids(), [2, 3]);
+    assert_eq!(keyring.swap().ids(), [2, 1]);
+    assert_eq!(keyring.swap().renew([1; KEY_LEN]).ids(), [2, 3]);
+    let ids = |current, next| {
+        let key = "ab".repeat(KEY_LEN);
+        let text = format!("current {current} {key}\nnext {next} {key}");
+        Keyring::parse(&text).unwrap().renew([1; KEY_LEN]).ids()
+    };
+    assert_eq!((ids(255, 254), ids(0, 255)), ([255, 0], [0, 1]));
     let key = "ab".repeat(KEY_LEN);
     let errors = [
         (format!("current 1 {key}"), "no next key"),
