@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `scenario` | what is measured, in which order |
-//! | `heartbeat`, `arrival`, `silence`, `idle`, `hostile` | one scenario of guestServer each |
+//! | `heartbeat`, `arrival`, `silence`, `idle`, `hostile`, `sealing` | one scenario of guestServer each |
 //! | `agent` | the scenarios of guestAgent, and what they need |
 //! | `client` | that of guestClient |
 //! | `site` | a channel directory, a controller, and the daemon started beside them |
@@ -29,6 +29,7 @@ mod lateness;
 mod report;
 mod scenario;
 mod schedule;
+mod sealing;
 mod silence;
 mod site;
 

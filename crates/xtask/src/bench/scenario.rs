@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::figure::Figure;
-use super::{Setup, agent, arrival, client, heartbeat, hostile, idle, silence};
+use super::{Setup, agent, arrival, client, heartbeat, hostile, idle, sealing, silence};
 
 /// Whose figures these are: each daemon has a table and a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(super) enum Scenario {
     Idle,
     /// Guests that want to do harm.
     Hostile,
+    /// Datagrams with keys.
+    Sealing,
     /// guestAgent with a fleet of a thousand hosts.
     Crowd,
     /// guestAgent while the VIM hangs.
@@ -68,6 +70,7 @@ impl Scenario {
         Self::SilenceTogether,
         Self::Idle,
         Self::Hostile,
+        Self::Sealing,
         Self::Crowd,
         Self::SilenceToVim,
         Self::VimHangs,
@@ -81,7 +84,8 @@ impl Scenario {
             | Self::Silence
             | Self::SilenceTogether
             | Self::Idle
-            | Self::Hostile => Subject::Server,
+            | Self::Hostile
+            | Self::Sealing => Subject::Server,
             Self::Crowd | Self::SilenceToVim | Self::VimHangs => Subject::Agent,
             Self::Client => Subject::Client,
         }
@@ -106,6 +110,7 @@ impl Scenario {
             Self::SilenceTogether => "100 guests silent at once, T = 1 s".into(),
             Self::Idle => "idle, no guests".into(),
             Self::Hostile => "20 normal guests beside hostile ones".into(),
+            Self::Sealing => "datagrams sealed with keys".into(),
             Self::Crowd => "1,000 hosts with 100 instances each".into(),
             Self::SilenceToVim => "guests fall silent, both daemons, T = 1 s".into(),
             Self::VimHangs => "the VIM hangs; 1,000 states, 100 alarms, 100 votes".into(),
@@ -126,6 +131,7 @@ impl Scenario {
             Self::SilenceTogether => silence::together(setup).await,
             Self::Idle => idle::measure(setup).await,
             Self::Hostile => hostile::measure(setup).await,
+            Self::Sealing => sealing::measure(setup),
             Self::Crowd => agent::crowd::measure(setup).await,
             Self::SilenceToVim => agent::silence::measure(setup).await,
             Self::VimHangs => agent::hang::measure(setup).await,
