@@ -72,7 +72,7 @@ pub struct Pidfile {
     path: PathBuf,
     id: FileId,
     /// Held for its lock.
-    _file: Flock<File>,
+    file: Flock<File>,
 }
 
 impl Pidfile {
@@ -106,8 +106,11 @@ impl Pidfile {
             if FileId::at(path).map_err(|error| failed("examine", error))? != Some(id) {
                 continue;
             }
-            write_pid(&file).map_err(|error| failed("write", error))?;
-            return Ok(Pidfile { path: path.to_owned(), id, _file: file });
+            // From here on it is removed when it is dropped, also when the disk is full: an empty file would only puzzle
+            // a monitor.
+            let pidfile = Pidfile { path: path.to_owned(), id, file };
+            write_pid(&pidfile.file).map_err(|error| failed("write", error))?;
+            return Ok(pidfile);
         }
         Err(PidfileError::Unstable { path: path.to_owned() })
     }
