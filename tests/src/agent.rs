@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::launch::Launch;
 use crate::{SOON, golden};
 
 const VIM: &str = include_str!("../../crates/heartbeat-proto/testdata/vim.jsonl");
@@ -29,15 +30,36 @@ const DATAGRAMS: &str = include_str!("../../crates/heartbeat-proto/testdata/data
 /// Sites of this process so far.
 static SITES: AtomicU32 = AtomicU32::new(0);
 
+/// The network of a site: the first three bytes of its addresses.
+pub type Network = [u8; 3];
+
 /// The address of a computer on the network of a site.
-fn address(network: u32, computer: u8) -> IpAddr {
-    let [_, _, high, low] = network.to_be_bytes();
-    Ipv4Addr::new(127, 128 | high, low, computer).into()
+fn address([first, second, third]: Network, computer: u8) -> IpAddr {
+    Ipv4Addr::new(first, second, third, computer).into()
 }
 
-/// Addresses that no other test uses at this time, most likely.
-fn network() -> u32 {
-    (std::process::id() * 32 + SITES.fetch_add(1, Ordering::Relaxed)) & 0x7fff
+/// Loopback addresses that no other test uses at this time, most likely.
+fn network() -> Network {
+    let number = (std::process::id() * 32 + SITES.fetch_add(1, Ordering::Relaxed)) & 0x7fff;
+    let [_, _, high, low] = number.to_be_bytes();
+    [127, 128 | high, low]
+}
+
+/// What a site is to be like.
+#[derive(Debug, Clone, Default)]
+pub struct SiteSetup {
+    /// Its network, if not one of its own among the loopback addresses; guestAgent has the first address.
+    pub network: Option<Network>,
+    /// Where guestAgent is and what it is on the network, if not the first address.
+    pub computer: Option<u8>,
+    /// The port of every guestServer, if not any that is free.
+    pub server_port: Option<u16>,
+    /// The floating address, if not the one in the golden datagrams.
+    pub floating: Option<IpAddr>,
+    /// guestAgent's further arguments.
+    pub args: Vec<String>,
+    /// How guestAgent is started.
+    pub launch: Launch,
 }
 
 /// A host of a site.
@@ -69,7 +91,8 @@ pub struct Site {
     /// The port of every guestServer.
     pub server_port: u16,
     maintenance: SocketAddr,
-    network: u32,
+    network: Network,
+    launch: Launch,
     args: Vec<String>,
     home: TempDir,
 }
@@ -104,11 +127,25 @@ impl Site {
     ///
     /// guestAgent does not get ready.
     pub async fn start_with(further: &[&str]) -> Result<Self> {
-        let network = network();
-        let ip = address(network, 1);
+        let args = further.iter().map(ToString::to_string).collect();
+        Self::set_up(SiteSetup { args, ..SiteSetup::default() }).await
+    }
+
+    /// A site that is set up like this.
+    ///
+    /// # Errors
+    ///
+    /// guestAgent does not get ready.
+    pub async fn set_up(setup: SiteSetup) -> Result<Self> {
+        let SiteSetup { network: given, computer, server_port, floating, args: further, launch } =
+            setup;
+        let network = given.unwrap_or_else(network);
+        let ip = address(network, computer.unwrap_or(1));
         let vim = Vim::start(ip)?;
         let mtc = MtcAgent::start(ip)?;
-        let server_port = UdpSocket::bind((ip, 0))?.local_addr()?.port();
+        let free_port = || anyhow::Ok(UdpSocket::bind((ip, 0))?.local_addr()?.port());
+        let server_port = server_port.map_or_else(free_port, Ok)?;
+        let floating = floating.map_or(golden::CONTROLLER.to_owned(), |ip| ip.to_string());
         let home = TempDir::with_prefix("end-to-end-")?;
         let ini = home.path().join("guestAgent.ini");
         std::fs::write(&ini, "")?;
@@ -117,18 +154,18 @@ impl Site {
             ("--server-port", server_port.to_string()),
             ("--mtc", ip.to_string()),
             ("--mtc-event-port", mtc.port().to_string()),
-            ("--floating-ip", golden::CONTROLLER.to_owned()),
+            ("--floating-ip", floating),
             ("--hostname", "controller-0".to_owned()),
         ]
         .into_iter()
         .flat_map(|(option, value)| [option.to_owned(), value])
         .collect();
-        if !further.contains(&"--vim") {
+        if !further.iter().any(|argument| argument == "--vim") {
             args.extend(["--vim".to_owned(), vim.url()]);
         }
-        args.extend(further.iter().map(ToString::to_string));
+        args.extend(further);
         let first = args.iter().cloned().chain(arguments(ip, [0; 3]));
-        let mut agent = Daemon::start(&daemon::binary("guestAgent")?, first, &[])?;
+        let mut agent = launch.start("guestAgent", first)?;
         agent.wait_ready(SOON).await?;
         let status = agent.status().await?;
         let at = |key: &str| -> Result<SocketAddr> {
@@ -147,6 +184,7 @@ impl Site {
             server_port,
             maintenance,
             network,
+            launch,
             args,
             home,
         })
@@ -165,7 +203,7 @@ impl Site {
         meanwhile().await?;
         let ports = [self.address.port(), self.http.port(), self.maintenance.port()];
         let args = self.args.iter().cloned().chain(arguments(self.address.ip(), ports));
-        self.agent = Daemon::start_in(dir, &daemon::binary("guestAgent")?, args, &[])?;
+        self.agent = self.launch.start_in(dir, "guestAgent", args)?;
         self.agent.wait_ready(SOON).await?;
         Ok(self)
     }
@@ -257,26 +295,26 @@ impl Site {
         at: SocketAddr,
         controller: IpAddr,
     ) -> Result<RealServer> {
-        let home = TempDir::with_prefix("end-to-end-")?;
-        std::fs::create_dir(home.path().join("qemu"))?;
-        let ini = home.path().join("guestServer.ini");
-        std::fs::write(&ini, crate::host::INI)?;
-        let args = [
-            ("--config", ini.to_string_lossy().into_owned()),
-            ("--channel-dir", home.path().join("qemu").to_string_lossy().into_owned()),
-            ("--bind", at.ip().to_string()),
-            ("--server-port", at.port().to_string()),
-            ("--controller", controller.to_string()),
-            ("--agent-port", self.address.port().to_string()),
-            ("--hostname", place.name.clone()),
-        ]
-        .into_iter()
-        .flat_map(|(option, value)| [option.to_owned(), value])
-        .collect::<Vec<_>>();
-        let daemon = Daemon::start(&daemon::binary("guestServer")?, &args, &[])?;
-        let mut server = RealServer { daemon, args, home };
-        server.daemon.wait_ready(SOON).await?;
-        Ok(server)
+        let controller = controller.to_string();
+        let setup = ServerSetup {
+            bind: Some(at.ip()),
+            port: at.port(),
+            controller,
+            ..self.server_setup(place)
+        };
+        setup.start(&place.name).await
+    }
+
+    /// What the real guestServer of this host is to be like, for a test to change.
+    #[must_use]
+    pub fn server_setup(&self, place: &Place) -> ServerSetup {
+        ServerSetup {
+            bind: Some(place.ip),
+            port: self.server_port,
+            controller: self.address.ip().to_string(),
+            agent_port: self.address.port(),
+            launch: Launch::default(),
+        }
     }
 
     /// guestAgent's status, once that is `wanted`.
@@ -375,11 +413,67 @@ impl Site {
     }
 }
 
+/// What the real guestServer of a host is to be like.
+#[derive(Debug, Clone)]
+pub struct ServerSetup {
+    /// Its own address; without one it finds it by itself.
+    pub bind: Option<IpAddr>,
+    /// Its port.
+    pub port: u16,
+    /// The controller's name or address.
+    pub controller: String,
+    /// guestAgent's port.
+    pub agent_port: u16,
+    /// How it is started.
+    pub launch: Launch,
+}
+
+impl ServerSetup {
+    /// Starts it, with a channel directory of its own, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// It does not get ready.
+    pub async fn start(&self, hostname: &str) -> Result<RealServer> {
+        let mut server = self.start_unready(hostname)?;
+        server.daemon.wait_ready(SOON).await?;
+        Ok(server)
+    }
+
+    /// Starts it, with a channel directory of its own.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start_unready(&self, hostname: &str) -> Result<RealServer> {
+        let home = TempDir::with_prefix("end-to-end-")?;
+        std::fs::create_dir(home.path().join("qemu"))?;
+        let ini = home.path().join("guestServer.ini");
+        std::fs::write(&ini, crate::host::INI)?;
+        let bind = self.bind.map(|ip| ("--bind", ip.to_string()));
+        let args = [
+            ("--config", ini.to_string_lossy().into_owned()),
+            ("--channel-dir", home.path().join("qemu").to_string_lossy().into_owned()),
+            ("--server-port", self.port.to_string()),
+            ("--controller", self.controller.clone()),
+            ("--agent-port", self.agent_port.to_string()),
+            ("--hostname", hostname.to_owned()),
+        ]
+        .into_iter()
+        .chain(bind)
+        .flat_map(|(option, value)| [option.to_owned(), value])
+        .collect::<Vec<_>>();
+        let daemon = self.launch.start("guestServer", &args)?;
+        Ok(RealServer { daemon, launch: self.launch.clone(), args, home })
+    }
+}
+
 /// The real guestServer of a site's host.
 #[derive(Debug)]
 pub struct RealServer {
     /// The process.
     pub daemon: Daemon,
+    launch: Launch,
     args: Vec<String>,
     home: TempDir,
 }
@@ -408,7 +502,7 @@ impl RealServer {
     pub async fn restart(mut self, meanwhile: impl AsyncFnOnce() -> Result<()>) -> Result<Self> {
         let dir = self.daemon.into_dir().await?;
         meanwhile().await?;
-        self.daemon = Daemon::start_in(dir, &daemon::binary("guestServer")?, &self.args, &[])?;
+        self.daemon = self.launch.start_in(dir, "guestServer", &self.args)?;
         self.daemon.wait_ready(SOON).await?;
         Ok(self)
     }

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod client;
 pub mod golden;
 pub mod host;
+pub mod launch;
 pub mod machines;
 pub mod raw;
 pub mod scrape;
