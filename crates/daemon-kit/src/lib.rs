@@ -43,7 +43,7 @@ pub use control::{ControlRequest, ControlSocket};
 pub use exit::{Failure, describe};
 pub use health::HealthFile;
 pub use ini::{IniError, IniFile};
-pub use limits::raise_open_files;
+pub use limits::{open_files, raise_open_files};
 pub use logging::{Escaped, LogFormat, LogHandle, LogLevel};
 pub use mutes::{MuteOrder, MuteStatus, Mutes};
 pub use options::{Asked, Options, ProcessOptions};

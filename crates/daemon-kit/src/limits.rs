@@ -28,6 +28,15 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(hard)
 }
 
+/// How many files this process may have open.
+///
+/// # Errors
+///
+/// When the kernel refuses; not seen in practice.
+pub fn open_files() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
 /// The table grows to the highest number in use, and never shrinks.
 fn make_room(files: u64) -> io::Result<()> {
     let highest = i32::try_from(files.saturating_sub(1)).unwrap_or(i32::MAX);

@@ -58,7 +58,8 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 /// answer reaches it: closing at once would make the kernel reset the connection.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// Connections at once. At that number the one that has been idle longest is closed for each new
+/// Connections at once, or half of the open files where that is less: the VIM, guestServers and operators are to be reached
+/// however many clients there are. At that number the one that has been idle longest is closed for each new
 /// one; if none is idle, new ones wait, most of them in the kernel's queue.
 const MAX_CONNECTIONS: usize = 512;
 
@@ -93,6 +94,14 @@ impl Default for Limits {
             linger_time: LINGER_TIME,
             connections: MAX_CONNECTIONS,
         }
+    }
+}
+
+impl Limits {
+    /// Those of a process that may have so many files open.
+    fn within(open_files: u64) -> Self {
+        let half = usize::try_from(open_files / 2).unwrap_or(usize::MAX);
+        Self { connections: MAX_CONNECTIONS.min(half).max(1), ..Self::default() }
     }
 }
 

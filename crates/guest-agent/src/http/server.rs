@@ -43,7 +43,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Listener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?;
-    Ok(Listener { listener, limits: Limits::default(), counts: Arc::default() })
+    let limits = Limits::within(daemon_kit::open_files()?);
+    Ok(Listener { listener, limits, counts: Arc::default() })
 }
 
 impl Listener {
