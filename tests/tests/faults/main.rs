@@ -5,5 +5,7 @@
 
 mod apart;
 mod disk;
+mod limits;
+mod network;
 mod rig;
 mod table;
