@@ -110,6 +110,7 @@ impl Heartbeat {
     ) -> bool {
         if !self.inits.take(context.now, INIT_BURST, INIT_PERIOD) {
             out.note(Note::InitRefused);
+            self.await_next_init(context);
             return false;
         }
         let floor = context.settings.pulse_floor;
@@ -127,6 +128,16 @@ impl Heartbeat {
         out.send(HostMessage::InitAck { invocation_id: init.invocation_id });
         self.challenge(context.now, context, out);
         true
+    }
+
+    /// Whoever says `init` is alive and answers nothing before that is acknowledged: it has until the next one, which may
+    /// be again by then. After this process stood still, a healthy guest has said more of them than are acknowledged at
+    /// once, and it takes the acknowledgement of the last ones alone.
+    fn await_next_init(&mut self, context: &Context<'_>) {
+        let interval = self.interval(context.settings.pulse_floor);
+        if let Phase::WaitingResponse { deadline, .. } = &mut self.phase {
+            *deadline = (*deadline).max(context.now + INIT_PERIOD + interval);
+        }
     }
 
     pub(super) fn handle_response(

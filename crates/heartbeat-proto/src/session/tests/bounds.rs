@@ -106,3 +106,26 @@ fn a_flood_of_inits_is_held_to_one_a_second() {
     assert_eq!((0..100).map(|_| say(&mut bench)).sum::<usize>(), 2);
     assert_eq!(bench.answer(), ["RUNNING"]);
 }
+
+/// A host that stood still finds a whole series of them: the last one, which the guest waits for, is beyond the rate.
+#[test]
+fn a_guest_whose_init_is_refused_has_until_the_next_one() {
+    let mut bench = Bench::running();
+    for _ in 0..90 {
+        bench.say(&GuestMessage::Init(init()));
+    }
+    assert_eq!(bench.notes(), [&Note::InitRefused]);
+    let refused = bench.now;
+    assert_eq!(bench.session.poll_timeout(), Some(refused + millis(1000 + T)));
+    bench.now = refused + millis(1000);
+    assert_eq!(bench.say(&GuestMessage::Init(init())).len(), 2);
+    assert_eq!(bench.answer(), ["RUNNING"]);
+    // One that says nothing any more is lost all the same.
+    let mut bench = Bench::running();
+    for _ in 0..90 {
+        bench.say(&GuestMessage::Init(init()));
+    }
+    let told = bench.timeline(1000 + 2 * T);
+    let words: Vec<_> = told.iter().map(|(_, word)| word.as_str()).collect();
+    assert!(words.ends_with(&["STOPPED", "LOSS"]), "{told:?}");
+}
