@@ -48,11 +48,13 @@ fn network() -> Network {
 /// What a site is to be like.
 #[derive(Debug, Clone, Default)]
 pub struct SiteSetup {
-    /// Its network, if not one of its own among the loopback addresses; guestAgent has the first address.
+    /// Its network, if not one of its own among the loopback addresses.
     pub network: Option<Network>,
-    /// Where guestAgent is and what it is on the network, if not the first address.
+    /// Which address of the network guestAgent has, if not the first.
     pub computer: Option<u8>,
-    /// The port of every guestServer, if not any that is free.
+    /// guestAgent's port for guestServers, if not any that is free.
+    pub agent_port: Option<u16>,
+    /// The port of every guestServer, likewise.
     pub server_port: Option<u16>,
     /// The floating address, if not the one in the golden datagrams.
     pub floating: Option<IpAddr>,
@@ -137,8 +139,15 @@ impl Site {
     ///
     /// guestAgent does not get ready.
     pub async fn set_up(setup: SiteSetup) -> Result<Self> {
-        let SiteSetup { network: given, computer, server_port, floating, args: further, launch } =
-            setup;
+        let SiteSetup {
+            network: given,
+            computer,
+            agent_port,
+            server_port,
+            floating,
+            args: further,
+            launch,
+        } = setup;
         let network = given.unwrap_or_else(network);
         let ip = address(network, computer.unwrap_or(1));
         let vim = Vim::start(ip)?;
@@ -164,7 +173,7 @@ impl Site {
             args.extend(["--vim".to_owned(), vim.url()]);
         }
         args.extend(further);
-        let first = args.iter().cloned().chain(arguments(ip, [0; 3]));
+        let first = args.iter().cloned().chain(arguments(ip, [agent_port.unwrap_or(0), 0, 0]));
         let mut agent = launch.start("guestAgent", first)?;
         agent.wait_ready(SOON).await?;
         let status = agent.status().await?;

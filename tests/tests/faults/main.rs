@@ -4,8 +4,10 @@
 //! becomes an alarm in time, and the log says in a line what is wrong. `cargo xtask test` runs this, as root.
 
 mod apart;
+mod controllers;
 mod datagrams;
 mod disk;
+mod kills;
 mod limits;
 mod network;
 mod rig;
