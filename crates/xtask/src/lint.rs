@@ -35,6 +35,7 @@ fn shell_scripts() -> Result<()> {
     for dir in ["packaging", "tests/libvirt"] {
         collect(&workspace().join(dir), &mut scripts)?;
     }
+    scripts.push(workspace().join("tests/launch.sh"));
     scripts.sort();
     run_step("shell scripts", Command::new("shellcheck").args(scripts))
 }

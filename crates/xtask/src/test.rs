@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that can be tested, in one command.
 
+mod faults;
 mod monitoring;
 mod ocf;
 mod openapi;
@@ -22,6 +23,9 @@ pub(crate) struct Options {
     /// Leave out the tests of the OCF agent (they need apt and root)
     #[arg(long)]
     no_ocf: bool,
+    /// Leave out the fault matrix (it needs root and takes some minutes)
+    #[arg(long)]
+    no_faults: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -31,17 +35,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     run_step("tests without virtual machines", tests.env("RUST_TEST_THREADS", TEST_THREADS))?;
     monitoring::run()?;
-    let without_ocf = if options.no_ocf {
-        "; the tests of the OCF agent were LEFT OUT (--no-ocf)"
+    let mut without = String::new();
+    if options.no_ocf {
+        without += "; the tests of the OCF agent were LEFT OUT (--no-ocf)";
     } else {
         ocf::run()?;
-        ""
-    };
+    }
+    if options.no_faults {
+        without += "; the fault matrix was LEFT OUT (--no-faults)";
+    } else {
+        faults::run()?;
+    }
     if options.no_vm {
         openapi::run()?;
-        println!(
-            "passed; the tests with real virtual machines were LEFT OUT (--no-vm){without_ocf}"
-        );
+        println!("passed; the tests with real virtual machines were LEFT OUT (--no-vm){without}");
         return Ok(());
     }
     vm::prepare(&workspace())?;
@@ -51,6 +58,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     run_step("tests with real virtual machines", machines.env(Assets::ENV, assets))?;
     libvirt::run()?;
     openapi::run()?;
-    println!("passed, with real virtual machines{without_ocf}");
+    println!("passed, with real virtual machines{without}");
     Ok(())
 }
