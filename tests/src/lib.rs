@@ -12,6 +12,7 @@ pub mod launch;
 pub mod machines;
 pub mod raw;
 pub mod scrape;
+pub mod server;
 
 use std::time::Duration;
 
