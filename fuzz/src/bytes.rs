@@ -1,5 +1,7 @@
 //! Makes choices of the bytes that an engine draws.
 
+use std::time::Duration;
+
 /// Bytes that are used up from the front. At their end everything is zero.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
@@ -36,6 +38,11 @@ impl<'a> Bytes<'a> {
             0xf0..=0xfd => self.u32().into(),
             high => u64::from(high) << 8 | u64::from(self.u8()),
         }
+    }
+
+    /// A time of up to 49 days, so that the clock does not come to its end after 584 years.
+    pub(crate) fn time(&mut self) -> Duration {
+        Duration::from_millis(self.mostly_small().min(u32::MAX.into()))
     }
 
     /// One of several; there has to be one.

@@ -5,10 +5,12 @@
 //! calls them from the programs in `fuzz_targets/`; a plain test calls them with every file of
 //! `corpus/`.
 
+pub mod agent;
 mod bytes;
 pub mod client;
 pub mod datagrams;
 pub mod lines;
+pub mod machine;
 pub mod session;
 pub mod vim;
 
@@ -27,6 +29,11 @@ pub const TARGETS: &[Target] = &[
     ("vim_body", vim::vim_body),
     ("session", session::session),
     ("client", client::client),
+    ("http_command", agent::http_command),
+    ("http_connection", agent::http_connection),
+    ("vim_answer", agent::vim_answer),
+    ("ini", machine::ini),
+    ("control_request", machine::control_request),
 ];
 
 /// The target of this name; it does nothing if there is none.

@@ -10,6 +10,9 @@
 //! [`ControlSocket::spawn`]. A client can hold up another client, never the daemon.
 
 mod client;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod server;
 
 use std::time::Duration;

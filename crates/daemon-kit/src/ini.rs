@@ -85,7 +85,12 @@ impl IniFile {
         bytes.map(|bytes| IniFile::parse(path, &bytes)).transpose()
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<IniFile, IniError> {
+    /// Reads what stands in a file; `path` is for its errors.
+    ///
+    /// # Errors
+    ///
+    /// When it has a bad line.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<IniFile, IniError> {
         let mut file = IniFile {
             path: path.to_owned(),
             sections: BTreeMap::new(),

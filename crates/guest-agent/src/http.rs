@@ -19,6 +19,8 @@ mod connection;
 mod counts;
 mod decode;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod route;
 mod server;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! guestAgent: takes commands from the orchestrator, commands the guestServers, and reports
 //! failures, changes of state and votes.
 //!
-//! The program as a library, so that its manual page is made from its command line; nothing else uses it. See
+//! The program as a library, so that its manual page is made from its command line; nothing else uses it but the fuzz targets. See
 //! ARCHITECTURE.md for what is where.
 
 mod cli;
@@ -10,6 +10,9 @@ mod courier;
 mod daemon;
 mod fleet;
 mod floating;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod http;
 mod inventory;

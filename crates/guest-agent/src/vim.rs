@@ -23,6 +23,8 @@ mod answer;
 mod backoff;
 mod client;
 mod dispatcher;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod outbox;
 mod questions;
 mod request;

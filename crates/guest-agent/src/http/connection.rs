@@ -23,7 +23,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -92,13 +91,13 @@ impl Clock {
 
 /// A stream that tells the clock what happens on it, and that is shut down only after its last
 /// answer had a chance to arrive.
-struct Watched {
-    stream: TcpStream,
+struct Watched<S> {
+    stream: S,
     clock: Arc<Clock>,
     thrown_away: usize,
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -113,7 +112,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -160,9 +159,11 @@ impl AsyncWrite for Watched {
 }
 
 /// Serves a connection to its end. `room` is notified when an idle one shall make room.
-pub(super) async fn serve(stream: TcpStream, exchanges: Arc<Exchanges>, room: Arc<Notify>) {
-    // A failure costs some time and nothing else.
-    let _ = stream.set_nodelay(true);
+pub(super) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    exchanges: Arc<Exchanges>,
+    room: Arc<Notify>,
+) {
     let limits = exchanges.limits;
     let clock = Arc::new(Clock::new(limits));
     let io = TokioIo::new(Watched { stream, clock: Arc::clone(&clock), thrown_away: 0 });

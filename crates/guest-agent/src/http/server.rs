@@ -95,6 +95,8 @@ impl Listener {
                     if !self.make_room(&mut connections, &room, &exchanges).await {
                         return;
                     }
+                    // A failure costs some time and nothing else.
+                    let _ = stream.set_nodelay(true);
                     connections.spawn(serve(stream, Arc::clone(&exchanges), Arc::clone(&room)));
                 }
                 Err(error) => {
