@@ -7,7 +7,7 @@
 //!
 //! The dialect, that of the files in use: `[section]`, `key = value` or `key: value`, names as they
 //! are written (case matters); `;` or `#` at the start of a line or after white space begins a
-//! comment; quotes and backslashes are part of the value; no continuation lines; a byte order mark
+//! comment; quotes and backslashes are letters like others; no continuation lines; a byte order mark
 //! and CRLF are accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,9 @@ use ini::{Ini, ParseOption};
 
 use crate::config_file::{self, ReadError};
 use crate::logging::Escaped;
+
+/// Stands for a backslash while rust-ini has the line.
+const BACKSLASH: &str = "\u{1}";
 
 /// How much of a bad line an error repeats, in characters.
 const MAX_QUOTED: usize = 60;
@@ -223,12 +226,16 @@ fn parse_line(line: &str) -> Option<Line> {
     if line.contains(|c: char| c.is_control() && c != '\t') {
         return None;
     }
-    let parsed = Ini::load_from_str_opt(line, OPTIONS).ok()?;
+    // rust-ini joins a backslash with what follows it, be it the `=` after a name. No control character is left that could be
+    // taken for one.
+    let line = line.replace('\\', BACKSLASH);
+    let written = |text: &str| text.replace(BACKSLASH, "\\");
+    let parsed = Ini::load_from_str_opt(&line, OPTIONS).ok()?;
     let mut sections = parsed.sections().flatten();
     let mut entries = parsed.iter().flat_map(|(_, properties)| properties.iter());
     match (sections.next(), entries.next()) {
-        (Some(name), None) => Some(Line::Section(name.to_owned())),
-        (None, Some((key, value))) => Some(Line::Entry(key.to_owned(), value.to_owned())),
+        (Some(name), None) => Some(Line::Section(written(name))),
+        (None, Some((key, value))) => Some(Line::Entry(written(key), written(value))),
         // A section and a key on one line.
         _ => None,
     }

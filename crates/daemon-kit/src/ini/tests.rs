@@ -65,6 +65,13 @@ fn values_stay_as_they_are() {
 }
 
 #[test]
+fn a_backslash_ends_no_less_than_another_letter() {
+    let file = parse("[a\\]\nb\\=c\nd\\:e=f\n").unwrap();
+    assert_eq!(file.text("a\\", "b\\"), Some("c"));
+    assert_eq!(file.text("a\\", "d\\"), Some("e=f"));
+}
+
+#[test]
 fn windows_line_ends_and_byte_order_mark() {
     let file = parse("[s]\r\nk = v\r\nl = w ; c\r\n\r\n").unwrap();
     assert_eq!((file.text("s", "k"), file.text("s", "l")), (Some("v"), Some("w")));
