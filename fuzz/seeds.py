@@ -83,11 +83,8 @@ def datagrams():
 
 def vim():
     for message in golden("vim.jsonl"):
-        head, body = message["head"], message["body"]
-        if body:
-            seed("vim_body", body)
-        if head.startswith("HTTP/"):
-            seed("vim_answer", b"\0\0" + (head + "\r\n\r\n" + body).encode())
+        if message["body"]:
+            seed("vim_body", message["body"])
     for services in (["heartbeat"], [{"service": "heartbeat", "state": "enabled"}], []):
         seed("vim_body", json.dumps({"uuid": INSTANCE, "hostname": "compute-0", "services": services}))
     seed("vim_body", json.dumps({"uuid": INSTANCE, "hostname": "compute-0", "action": "pause"}))
@@ -104,8 +101,8 @@ def vim():
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
         "HTTP/1.1 500 \r\nContent-Length: 99999999999999999999999\r\n\r\n",
     ]:
-        seed("vim_answer", b"\1\0" + answer.encode())
-        seed("vim_answer", b"\x40\4\1\0\2\0\20\0\40\0" + answer.encode())
+        seed("vim_answer", b"\0" + answer.encode())
+        seed("vim_answer", b"\5\1\0\2\0\20\0\40\0\40\0" + answer.encode())
 
 
 def http():

@@ -5,8 +5,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-use super::{ControlRequest, QUEUE_DEPTH};
 use super::server::serve;
+use super::{ControlRequest, QUEUE_DEPTH};
 
 /// Serves a client that says `bytes` and nothing more. Returns what it was answered, and what reached
 /// the main loop; that one answers with the question.
