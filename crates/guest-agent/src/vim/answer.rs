@@ -164,10 +164,12 @@ impl Answer {
                     return Err(BadAnswer::LongBody(self.max_body));
                 }
                 Framing::Chunked => self.unread = rest,
-                Framing::Length(_) | Framing::Connection | Framing::Complete | Framing::Head => {
+                Framing::Length(_) | Framing::Connection => {
                     self.unread = Vec::new();
                     self.body = rest;
                 }
+                // What follows an answer without a body is none of it.
+                Framing::Complete | Framing::Head => self.unread = Vec::new(),
             }
             self.framing = framing;
             return Ok(());

@@ -41,6 +41,7 @@ fn answers_are_read_to_their_end() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 3 \r\nContent-Length:3\r\n\r\nabcdef", 200, "abc"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, ""),
         ("HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
+        ("HTTP/1.1 204 No Content\r\n\r\nnone of it", 204, ""),
         ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, ""),
         ("HTTP/1.0 404\r\n\r\nno", 404, "no"),
         ("HTTP/1.0 500 \r\n\r\nno", 500, "no"),
