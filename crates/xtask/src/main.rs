@@ -2,11 +2,12 @@
 //!
 //! `cargo xtask demo` shows what the daemons do, `cargo xtask test` tests everything, `cargo xtask
 //! lint` holds the code to its rules, `cargo xtask package` makes what is installed, `cargo xtask ci` does these
-//! three, `cargo xtask bench` measures.
+//! three, `cargo xtask bench` measures, `cargo xtask fuzz` looks for what breaks the readers.
 
 mod bench;
 mod cargo;
 mod demo;
+mod fuzz;
 mod libvirt;
 mod lint;
 mod package;
@@ -37,6 +38,8 @@ enum Command {
     Ci(test::Options),
     /// Measure in a release build and print the figures beside their budgets
     Bench(bench::Options),
+    /// Run the fuzz targets and print what they did; a finding is an error
+    Fuzz(fuzz::Options),
     /// Fetch and build what virtual machines need, into target/vm
     Vm,
     /// Try guestServer with a domain of the real libvirt (part of the tests with virtual machines; needs root)
@@ -55,6 +58,7 @@ fn main() -> Result<()> {
         }
         Command::Package => package::run(),
         Command::Bench(options) => bench::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Libvirt => libvirt::run(),
         Command::Vm => vm::prepare(&cargo::workspace()).map(drop),
     }
