@@ -44,7 +44,7 @@ fn payload<'a>(codes: &[u32], signature: Signature, data: &'a [u8]) -> Option<Da
     let (first, text) = data.split_first()?;
     let command = codes[usize::from(*first) % codes.len()];
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= MAX_LEN - HEADER_LEN)?;
-    Some(Datagram { signature, sender: "", command, text })
+    Some(Datagram::plain(signature, command, text))
 }
 
 /// A command to a guestServer is refused, or is the same when it is written and read again.

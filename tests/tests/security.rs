@@ -11,7 +11,7 @@ use end_to_end::host::{Host, INI, Setup};
 use end_to_end::{SOON, golden, id};
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::{
-    AgentCommand, Datagram, Guard, Keyring, Length, Numbering, REVISION, SecurityMode, ServerEvent,
+    Ack, AgentCommand, Datagram, Guard, Keyring, Length, Numbering, REVISION, SecurityMode,
 };
 use lab::guest::Behaviour;
 use tempfile::TempDir;
@@ -83,8 +83,8 @@ impl Sealed {
     }
 }
 
-const fn switch(reporting: bool) -> AgentCommand {
-    AgentCommand::ModInstance { instance: InstanceId::from_u128(1), reporting }
+fn switch(reporting: bool) -> AgentCommand {
+    AgentCommand::ModInstance { instance: id(1), reporting }
 }
 
 #[tokio::test]
@@ -127,18 +127,18 @@ async fn with_keys_nothing_forged_altered_repeated_or_late_changes_anything() ->
         site.host.daemon.status().await?["instances"].as_array().is_some_and(|all| all.len() == 1)
     );
 
-    // And what is right is still taken, and answered with a seal that is right.
+    // And what is right is still taken, and acknowledged with a seal that is right.
     let query = site.good(&AgentCommand::Query);
     site.send(&query)?;
     let mut room = [0; 2000];
-    let answer = loop {
-        let len = site.socket.recv(&mut room).context("no answer")?;
-        let datagram = Datagram::decode(&room[..len])?;
-        if ServerEvent::decode(&datagram).is_ok() {
-            break room[..len].to_vec();
+    loop {
+        let len = site.socket.recv(&mut room).context("no acknowledgement")?;
+        ensure!(site.guard.check(&room[..len], unix_micros(), "") == Ok(true), "its seal");
+        let ack = Ack::of(&Datagram::decode(&room[..len])?).context("no acknowledgement")?;
+        if ack.number == site.numbers {
+            break;
         }
-    };
-    ensure!(site.guard.check(&answer, unix_micros(), "") == Ok(true));
+    }
     Ok(())
 }
 
