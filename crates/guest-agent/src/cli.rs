@@ -18,7 +18,7 @@ pub(crate) enum Instead {
     #[command(flatten)]
     Query(Query<InstanceId>),
 
-    /// Make the key file of [security] key_file, or rotate its keys
+    /// Make the file of the keys that seal datagrams, or change its keys
     Keygen(Keygen),
 }
 
