@@ -67,7 +67,8 @@ async fn alarms_equal_deaths_over_a_network_that_loses_a_third() -> Result<()> {
         guests.push((instance, server.guest(instance, behaviour)?, 0, 0));
     }
     for (instance, ..) in &guests {
-        site.told("heartbeating", *instance, |request| is_state(request, true)).await?;
+        let told = || site.told_of(*instance).iter().any(|request| is_state(request, true));
+        until("the VIM knows that it is heartbeating", SOON, told).await?;
     }
     relay.set(Faults {
         loss: 0.3,
@@ -77,22 +78,28 @@ async fn alarms_equal_deaths_over_a_network_that_loses_a_third() -> Result<()> {
     });
     let (began, mut dice) = (Instant::now(), Dice(1));
     while began.elapsed() < time {
-        let place_of = usize::try_from(dice.below(u64::from(guests_count)))?;
-        let votes = dice.below(2) == 0;
-        let (instance, guest, deaths, asked) = &mut guests[place_of];
-        if votes {
+        // Every tenth dies, another tenth is asked, at the same time.
+        let first = usize::try_from(dice.below(u64::from(guests_count)))?;
+        let tenth = guests.len().div_ceil(10);
+        guests.rotate_left(first);
+        let (dying, others) = guests.split_at_mut(tenth);
+        for (_, guest, deaths, _) in &mut *dying {
+            guest.freeze().await?;
+            *deaths += 1;
+        }
+        for (instance, _, _, asked) in others.iter_mut().take(tenth) {
             let answer = site.commander.vote(*instance, &place.name, "stop").await?;
             // Nobody is asked who is not known to be heartbeating.
             *asked += usize::from(answer["timeout"] != "0");
-        } else {
-            guest.freeze().await?;
-            *deaths += 1;
+        }
+        for (instance, guest, deaths, _) in &*dying {
             // It stays dead until the VIM knows: what has not been told before it is back need not be.
-            let (instance, deaths) = (*instance, *deaths);
-            until("the alarm", SETTLE, || alarms(&site, instance) >= deaths).await?;
+            until("the alarm", SETTLE, || alarms(&site, *instance) >= *deaths).await?;
             guest.thaw().await?;
             guest.restart().await?;
-            server.instance("it is back", instance, |one| one["heartbeating"] == true).await?;
+        }
+        for (instance, ..) in &*dying {
+            server.instance("it is back", *instance, |one| one["heartbeating"] == true).await?;
         }
     }
     relay.set(Faults::default());

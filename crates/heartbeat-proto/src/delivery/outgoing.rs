@@ -15,7 +15,7 @@ pub const MIN_INTERVAL: Duration = Duration::from_millis(200);
 pub const MAX_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often a message is sent again that its peer holds: the ACK that it is done may have been lost.
-pub const HELD_INTERVAL: Duration = Duration::from_secs(30);
+pub const HELD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a report is kept for a controller to come.
 pub const REPORT_LIFETIME: Duration = Duration::from_hours(1);
