@@ -18,13 +18,14 @@
 mod incoming;
 mod outgoing;
 mod parcel;
+mod queue;
 
 pub use incoming::{FORMER_EPOCH, Incoming, MAX_PEERS, Receipt, Verdict};
 pub use outgoing::{
-    ACTION_LIFETIME, HELD_INTERVAL, MAX_INTERVAL, MAX_PENDING, MAX_REPORTS, MIN_INTERVAL, Outgoing,
-    PLAIN_SILENCE, PROBE_PERIOD, REPORT_LIFETIME, STATE_LIFETIME, Transmit,
+    HELD_INTERVAL, MAX_INTERVAL, MIN_INTERVAL, Outgoing, PLAIN_SILENCE, PROBE_PERIOD, Transmit,
 };
 pub use parcel::{Class, Parcel, Says, Topic};
+pub use queue::{ACTION_LIFETIME, MAX_PENDING, MAX_REPORTS, REPORT_LIFETIME, STATE_LIFETIME};
 
 /// How many numbers a receiver tells doubles by, and how far a sender runs ahead of the first message that has not arrived.
 pub const WINDOW: u32 = 1024;

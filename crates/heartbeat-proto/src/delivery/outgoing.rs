@@ -1,12 +1,12 @@
 //! The sending side: what has not been acknowledged yet, and when it is sent again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::WINDOW;
-use super::parcel::{Class, Parcel, Topic};
+use super::parcel::{Class, Parcel};
+use super::queue::{Place, Queue, Serial};
+use crate::MonotonicTime;
 use crate::control::{Ack, Numbering, REVISION};
-use crate::{InstanceId, MonotonicTime};
 
 /// The wait for an acknowledgement before a message is sent again; it doubles up to [`MAX_INTERVAL`].
 pub const MIN_INTERVAL: Duration = Duration::from_millis(200);
@@ -16,21 +16,6 @@ pub const MAX_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often a message is sent again that its peer holds: the ACK that it is done may have been lost.
 pub const HELD_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long a report is kept for a controller to come.
-pub const REPORT_LIFETIME: Duration = Duration::from_hours(1);
-
-/// How long a state is sent again: by then an audit has told it.
-pub const STATE_LIFETIME: Duration = Duration::from_mins(1);
-
-/// How long an action is sent again: by then nobody waits for its outcome.
-pub const ACTION_LIFETIME: Duration = Duration::from_secs(20);
-
-/// Messages that are kept at most. Of more, the oldest state goes, or the oldest report if there is none.
-pub const MAX_PENDING: usize = 16_384;
-
-/// Reports that are kept at most of one instance; of more, the oldest goes.
-pub const MAX_REPORTS: usize = 16;
 
 /// A peer that does not acknowledge and was not heard for so long may be gone: what is reported to it is kept for the next.
 pub const PLAIN_SILENCE: Duration = Duration::from_secs(30);
@@ -44,9 +29,6 @@ const BURST: u32 = 32;
 /// See [`BURST`].
 const PACE: Duration = Duration::from_millis(100);
 
-/// The place of a message in the order in which they were pushed.
-type Serial = u64;
-
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peer {
@@ -58,30 +40,6 @@ enum Peer {
     Plain { heard: MonotonicTime },
     /// One that acknowledges, in this life of it.
     Acknowledging { epoch: u32 },
-}
-
-/// Where a message is on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Not sent yet to this peer.
-    Waiting,
-    /// Sent to a peer that cannot be relied upon, and kept for the next.
-    Kept,
-    /// Sent; the wait for its acknowledgement.
-    Sent { interval: Duration },
-    /// The peer has it and is not done with it.
-    Held,
-}
-
-#[derive(Debug)]
-struct Entry<M> {
-    message: M,
-    since: MonotonicTime,
-    place: Place,
-    /// Its number, once it was sent under one. It keeps it, so that whoever has had it knows.
-    number: Option<u32>,
-    /// When something is to be done about it: sent again, or given up.
-    due: MonotonicTime,
 }
 
 /// A message to be sent now.
@@ -109,19 +67,7 @@ pub struct Outgoing<M> {
     always_numbered: bool,
     peer: Peer,
     probed_at: MonotonicTime,
-    next_serial: Serial,
-    entries: BTreeMap<Serial, Entry<M>>,
-    /// Those not sent yet: answers to queries behind everything else.
-    waiting: BTreeSet<(bool, Serial)>,
-    /// Those that have a number.
-    numbers: HashMap<u32, Serial>,
-    /// Those of them that have not arrived as far as is known.
-    sent: BTreeSet<u32>,
-    due: BTreeSet<(MonotonicTime, Serial)>,
-    topics: HashMap<Topic, Serial>,
-    states: BTreeSet<Serial>,
-    reports: BTreeSet<(InstanceId, Serial)>,
-    lost: Vec<M>,
+    queue: Queue<M>,
     /// When the current [`PACE`] began, and how many were sent again in it.
     pace: (MonotonicTime, u32),
     acked_at: Option<MonotonicTime>,
@@ -137,16 +83,7 @@ impl<M: Parcel + Clone> Outgoing<M> {
             always_numbered,
             peer: Peer::Unknown,
             probed_at: MonotonicTime::START,
-            next_serial: 0,
-            entries: BTreeMap::new(),
-            waiting: BTreeSet::new(),
-            numbers: HashMap::new(),
-            sent: BTreeSet::new(),
-            due: BTreeSet::new(),
-            topics: HashMap::new(),
-            states: BTreeSet::new(),
-            reports: BTreeSet::new(),
-            lost: Vec::new(),
+            queue: Queue::default(),
             pace: (MonotonicTime::START, 0),
             acked_at: None,
         }
@@ -169,54 +106,27 @@ impl<M: Parcel + Clone> Outgoing<M> {
         if self.peer == Peer::Nobody && !matches!(class, Class::Report(_)) {
             return false;
         }
-        self.drop_outdated(&message);
-        match class {
-            Class::Once | Class::Action => {}
-            Class::State(topic) => {
-                if let Some(older) = self.topics.get(&topic).copied() {
-                    self.remove(older);
-                }
-                self.topics.insert(topic, self.next_serial);
-                self.states.insert(self.next_serial);
-            }
-            Class::Report(instance) => {
-                let mut of_it = self.reports_of(instance);
-                if of_it.len() >= MAX_REPORTS {
-                    self.lose(of_it.swap_remove(0));
-                }
-                self.reports.insert((instance, self.next_serial));
-            }
-        }
-        self.make_room();
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        let due = now + lifetime(class);
-        self.due.insert((due, serial));
-        self.waiting.insert((is_answer(class), serial));
-        self.entries.insert(
-            serial,
-            Entry { message, since: now, place: Place::Waiting, number: None, due },
-        );
+        self.queue.push(now, message);
         true
     }
 
     /// The next message to send, if there is one.
     pub fn poll_transmit(&mut self, now: MonotonicTime) -> Option<Transmit<M>> {
-        self.give_up(now);
+        self.queue.give_up(now);
         self.next_again(now).or_else(|| self.next_waiting(now))
     }
 
     /// When [`poll_transmit`](Self::poll_transmit) may have something although nothing has happened.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<MonotonicTime> {
-        let (due, _) = *self.due.first()?;
+        let (due, _) = *self.queue.due.first()?;
         let (since, count) = self.pace;
         Some(if count >= BURST { due.max(since + PACE) } else { due })
     }
 
     /// A report that had to be given up: it was too old, or there was no room for it.
     pub fn poll_lost(&mut self) -> Option<M> {
-        self.lost.pop()
+        self.queue.lost.pop()
     }
 
     /// The peer acknowledges. Says whether that was news.
@@ -224,14 +134,14 @@ impl<M: Parcel + Clone> Outgoing<M> {
         if ack.epoch != self.epoch {
             return false;
         }
-        let Some(serial) = self.numbers.get(&ack.number).copied() else { return false };
+        let Some(serial) = self.queue.numbers.get(&ack.number).copied() else { return false };
         self.acked_at = Some(now);
         if ack.held {
-            self.sent.remove(&ack.number);
-            self.waiting.remove(&(false, serial));
-            self.set(serial, Place::Held, now + HELD_INTERVAL);
+            self.queue.sent.remove(&ack.number);
+            self.queue.waiting.remove(&(false, serial));
+            self.queue.set(serial, Place::Held, now + HELD_INTERVAL);
         } else {
-            self.remove(serial);
+            self.queue.remove(serial);
         }
         true
     }
@@ -273,26 +183,26 @@ impl<M: Parcel + Clone> Outgoing<M> {
     /// How many messages are kept.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.entries.len()
+        self.queue.entries.len()
     }
 
     /// How many of them are reports.
     #[must_use]
     pub fn reports(&self) -> usize {
-        self.reports.len()
+        self.queue.reports.len()
     }
 
     /// How long the oldest of them has been kept.
     #[must_use]
     pub fn oldest(&self, now: MonotonicTime) -> Option<Duration> {
-        self.entries.first_key_value().map(|(_, entry)| now.since(entry.since))
+        self.queue.entries.first_key_value().map(|(_, entry)| now.since(entry.since))
     }
 
     /// How long a peer that acknowledges has left messages that were sent to it unacknowledged; none if it has not.
     #[must_use]
     pub fn silence(&self, now: MonotonicTime) -> Option<Duration> {
-        let serial = self.numbers.get(self.sent.first()?)?;
-        let since = self.entries.get(serial)?.since;
+        let serial = self.queue.numbers.get(self.queue.sent.first()?)?;
+        let since = self.queue.entries.get(serial)?.since;
         Some(now.since(self.acked_at.map_or(since, |acked| acked.max(since))))
     }
 
@@ -307,11 +217,11 @@ impl<M: Parcel + Clone> Outgoing<M> {
         if now.since(self.pace.0) >= PACE {
             self.pace = (now, 0);
         }
-        let (due, serial) = *self.due.first()?;
+        let (due, serial) = *self.queue.due.first()?;
         if due > now || self.pace.1 >= BURST {
             return None;
         }
-        let entry = self.entries.get(&serial)?;
+        let entry = self.queue.entries.get(&serial)?;
         let (message, number) = (entry.message.clone(), entry.number?);
         let (place, pause) = match entry.place {
             // Given up when due, and that is done.
@@ -323,25 +233,25 @@ impl<M: Parcel + Clone> Outgoing<M> {
             Place::Held => (Place::Held, HELD_INTERVAL),
         };
         self.pace.1 += 1;
-        self.set(serial, place, now + pause);
+        self.queue.set(serial, place, now + pause);
         Some(Transmit { message, numbering: self.numbering(number), again: true })
     }
 
     /// The first message that was not sent yet, if the peer may be sent more.
     fn next_waiting(&mut self, now: MonotonicTime) -> Option<Transmit<M>> {
-        let ahead = self.sent.first().is_some_and(|first| self.next_number - first >= WINDOW);
+        let ahead = self.queue.sent.first().is_some_and(|first| self.next_number - first >= WINDOW);
         if ahead || self.peer == Peer::Nobody {
             return None;
         }
-        let (_, serial) = self.waiting.pop_first()?;
-        let entry = self.entries.get(&serial)?;
+        let (_, serial) = self.queue.waiting.pop_first()?;
+        let entry = self.queue.entries.get(&serial)?;
         let (message, again) = (entry.message.clone(), entry.number.is_some());
         let class = message.class();
         let numbering = match self.peer {
             Peer::Acknowledging { .. } if class != Class::Once => {
                 let number = self.number_of(serial);
-                self.sent.insert(number);
-                self.set(serial, Place::Sent { interval: MIN_INTERVAL }, now + MIN_INTERVAL);
+                self.queue.sent.insert(number);
+                self.queue.set(serial, Place::Sent { interval: MIN_INTERVAL }, now + MIN_INTERVAL);
                 self.numbering(number)
             }
             Peer::Plain { .. } if !self.always_numbered => {
@@ -359,7 +269,9 @@ impl<M: Parcel + Clone> Outgoing<M> {
         };
         match self.peer {
             Peer::Acknowledging { .. } if class != Class::Once => {}
-            Peer::Plain { heard } if now.since(heard) <= PLAIN_SILENCE => drop(self.remove(serial)),
+            Peer::Plain { heard } if now.since(heard) <= PLAIN_SILENCE => {
+                drop(self.queue.remove(serial));
+            }
             _ => self.keep_or_drop(serial, class),
         }
         Some(Transmit { message, numbering, again })
@@ -368,34 +280,34 @@ impl<M: Parcel + Clone> Outgoing<M> {
     /// Sent to somebody who may not be there: that was all, but for a report, which is kept for the next.
     fn keep_or_drop(&mut self, serial: Serial, class: Class) {
         if matches!(class, Class::Report(_)) {
-            if let Some(entry) = self.entries.get_mut(&serial) {
+            if let Some(entry) = self.queue.entries.get_mut(&serial) {
                 entry.place = Place::Kept;
             }
         } else {
-            self.remove(serial);
+            self.queue.remove(serial);
         }
     }
 
     /// The number of a message, given now if it has none.
     fn number_of(&mut self, serial: Serial) -> u32 {
-        if let Some(number) = self.entries.get(&serial).and_then(|entry| entry.number) {
+        if let Some(number) = self.queue.entries.get(&serial).and_then(|entry| entry.number) {
             return number;
         }
         if self.next_number == u32::MAX {
             // As after a restart: the numbers are used up.
             self.epoch = self.epoch.wrapping_add(1).max(1);
             self.next_number = 1;
-            self.numbers.clear();
-            for entry in self.entries.values_mut() {
+            self.queue.numbers.clear();
+            for entry in self.queue.entries.values_mut() {
                 entry.number = None;
             }
             self.start_over();
-            self.waiting.retain(|(_, other)| *other != serial);
+            self.queue.waiting.retain(|(_, other)| *other != serial);
         }
         let number = self.next_number;
         self.next_number += 1;
-        self.numbers.insert(number, serial);
-        if let Some(entry) = self.entries.get_mut(&serial) {
+        self.queue.numbers.insert(number, serial);
+        if let Some(entry) = self.queue.entries.get_mut(&serial) {
             entry.number = Some(number);
         }
         number
@@ -407,108 +319,6 @@ impl<M: Parcel + Clone> Outgoing<M> {
 
     /// Everything is to be sent anew: somebody listens who may know nothing of what was sent.
     fn start_over(&mut self) {
-        self.sent.clear();
-        self.due.clear();
-        let next = self.next_number;
-        for (serial, entry) in &mut self.entries {
-            let class = entry.message.class();
-            // Too far behind for who has not had it to see that; what is held has been had.
-            let behind = |number: &u32| next - number >= WINDOW && entry.place != Place::Held;
-            if let Some(number) = entry.number.take_if(|number| behind(number)) {
-                self.numbers.remove(&number);
-            }
-            entry.place = Place::Waiting;
-            entry.due = entry.since + lifetime(class);
-            self.due.insert((entry.due, *serial));
-            self.waiting.insert((is_answer(class), *serial));
-        }
+        self.queue.start_over(self.next_number);
     }
-
-    /// What is too old goes.
-    fn give_up(&mut self, now: MonotonicTime) {
-        while let Some((due, serial)) = self.due.first().copied() {
-            let Some(entry) = self.entries.get(&serial) else { return };
-            if due > now || now.since(entry.since) < lifetime(entry.message.class()) {
-                return;
-            }
-            self.lose(serial);
-        }
-    }
-
-    fn make_room(&mut self) {
-        if self.entries.len() >= MAX_PENDING {
-            // The new one is not in `entries` yet, and may be the only state.
-            let state = self.states.first().copied().filter(|state| *state < self.next_serial);
-            if let Some(serial) = state.or_else(|| self.entries.keys().next().copied()) {
-                self.lose(serial);
-            }
-        }
-    }
-
-    fn drop_outdated(&mut self, message: &M) {
-        let Class::State(Topic::Instance(instance)) = message.class() else { return };
-        for serial in self.reports_of(instance) {
-            if self.entries.get(&serial).is_some_and(|older| message.outdates(&older.message)) {
-                self.remove(serial);
-            }
-        }
-    }
-
-    fn reports_of(&self, instance: InstanceId) -> Vec<Serial> {
-        let all = (instance, Serial::MIN)..=(instance, Serial::MAX);
-        self.reports.range(all).map(|(_, serial)| *serial).collect()
-    }
-
-    fn set(&mut self, serial: Serial, place: Place, due: MonotonicTime) {
-        let Some(entry) = self.entries.get_mut(&serial) else { return };
-        let end = entry.since + lifetime(entry.message.class());
-        let due = due.min(end);
-        self.due.remove(&(entry.due, serial));
-        self.due.insert((due, serial));
-        entry.place = place;
-        entry.due = due;
-    }
-
-    fn lose(&mut self, serial: Serial) {
-        if let Some(message) = self.remove(serial)
-            && matches!(message.class(), Class::Report(_))
-        {
-            self.lost.push(message);
-        }
-    }
-
-    fn remove(&mut self, serial: Serial) -> Option<M> {
-        let entry = self.entries.remove(&serial)?;
-        let class = entry.message.class();
-        self.due.remove(&(entry.due, serial));
-        self.waiting.remove(&(is_answer(class), serial));
-        if let Some(number) = entry.number {
-            self.numbers.remove(&number);
-            self.sent.remove(&number);
-        }
-        match class {
-            Class::Once | Class::Action => {}
-            Class::State(topic) => {
-                self.states.remove(&serial);
-                if self.topics.get(&topic) == Some(&serial) {
-                    self.topics.remove(&topic);
-                }
-            }
-            Class::Report(instance) => drop(self.reports.remove(&(instance, serial))),
-        }
-        Some(entry.message)
-    }
-}
-
-/// How long a message is kept.
-const fn lifetime(class: Class) -> Duration {
-    match class {
-        Class::Once | Class::State(_) => STATE_LIFETIME,
-        Class::Action => ACTION_LIFETIME,
-        Class::Report(_) => REPORT_LIFETIME,
-    }
-}
-
-const fn is_answer(class: Class) -> bool {
-    matches!(class, Class::State(Topic::Answer(_)))
 }
