@@ -72,17 +72,13 @@ fn guest_agent_has_no_open_files_left() -> Result<()> {
     })
 }
 
-/// In a user namespace that may have no watch at all.
-#[test]
-fn no_inotify_instance_is_left() -> Result<()> {
-    apart(async || {
-        let none = "unshare --user --map-root-user sh -c \
-                    'echo 0 > /proc/sys/user/max_inotify_instances; exec \"$0\" \"$@\"'";
-        // The shell's words are not split again: by a script of its own.
-        let launch = Launch {
-            before: format!("exec {none} \"$LAUNCH_BINARY\" \"$@\""),
-            with: String::new(),
-        };
+/// In a user namespace of its own that may have none of these.
+fn scanned_without(limit: &'static str) -> Result<()> {
+    apart(async move || {
+        let none = format!("echo 0 > /proc/sys/user/{limit}; exec \"$0\" \"$@\"");
+        let before =
+            format!("exec unshare --user --map-root-user sh -c '{none}' \"$LAUNCH_BINARY\" \"$@\"");
+        let launch = Launch::after(&before);
         let mut rig = Rig::set_up(SiteSetup::default(), |server| server.launch = launch, 2).await?;
         says_once(&rig.server.daemon, &["cannot watch the channel directory, scanning it instead"])
             .await?;
@@ -96,6 +92,16 @@ fn no_inotify_instance_is_left() -> Result<()> {
         rig.a_death_is_told(0).await?;
         rig.well(&[0, 2]).await
     })
+}
+
+#[test]
+fn no_inotify_instance_is_left() -> Result<()> {
+    scanned_without("max_inotify_instances")
+}
+
+#[test]
+fn no_inotify_watch_is_left() -> Result<()> {
+    scanned_without("max_inotify_watches")
 }
 
 /// Memory is counted as the kernel counts it for `ulimit -d`: all that is private and may be written to.
