@@ -321,6 +321,7 @@ impl Site {
             bind: Some(place.ip),
             port: self.server_port,
             controller: self.address.ip().to_string(),
+            controllers: String::new(),
             agent_port: self.address.port(),
             launch: Launch::default(),
         }

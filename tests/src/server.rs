@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::SOON;
 use crate::agent::find;
+use crate::host::INI;
 use crate::launch::Launch;
 
 /// What the real guestServer of a host is to be like.
@@ -24,6 +25,8 @@ pub struct ServerSetup {
     pub port: u16,
     /// The controller's name or address.
     pub controller: String,
+    /// Who may command besides: names or addresses, between commas.
+    pub controllers: String,
     /// guestAgent's port.
     pub agent_port: u16,
     /// How it is started.
@@ -51,7 +54,8 @@ impl ServerSetup {
         let home = TempDir::with_prefix("end-to-end-")?;
         std::fs::create_dir(home.path().join("qemu"))?;
         let ini = home.path().join("guestServer.ini");
-        std::fs::write(&ini, crate::host::INI)?;
+        let controllers = &self.controllers;
+        std::fs::write(&ini, format!("{INI}[security]\ncontrollers = {controllers}\n"))?;
         let bind = self.bind.map(|ip| ("--bind", ip.to_string()));
         let args = [
             ("--config", ini.to_string_lossy().into_owned()),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use end_to_end::SOON;
-use end_to_end::agent::{Place, Site, SiteSetup, is_alarm, is_state};
+use end_to_end::agent::{Place, ServerSetup, Site, SiteSetup, is_alarm, is_state};
 use end_to_end::host::all_beat;
 use end_to_end::launch::Launch;
 use lab::guest::Behaviour;
@@ -33,11 +33,20 @@ async fn take_over(site: &Site, place: &Place, guests: u128) -> Result<()> {
 #[test]
 fn two_agents_are_at_work_at_once() -> Result<()> {
     apart(async || {
-        let mut rig = Rig::start(4).await?;
+        const NETWORK: [u8; 3] = [127, 90, 1];
+        let may_command = |server: &mut ServerSetup| server.controllers = "127.90.1.2".to_owned();
+        let setup = SiteSetup { network: Some(NETWORK), ..SiteSetup::default() };
+        let mut rig = Rig::set_up(setup, may_command, 4).await?;
         let args = vec!["--vim".to_owned(), rig.site.vim.url()];
         // As on a platform, where both have the same ports.
         let (agent_port, server_port) = (Some(rig.site.address.port()), Some(rig.site.server_port));
-        let own = SiteSetup { floating: Some("127.0.0.3".parse()?), ..SiteSetup::default() };
+        let (network, computer) = (Some(NETWORK), Some(2));
+        let own = SiteSetup {
+            network,
+            computer,
+            floating: Some("127.0.0.3".parse()?),
+            ..SiteSetup::default()
+        };
         let second = Site::set_up(SiteSetup { args, agent_port, server_port, ..own }).await?;
         take_over(&second, &rig.place, 4).await?;
         rig.well(&[]).await?;
@@ -87,8 +96,10 @@ fn the_floating_address_moves_to_the_other_controller() -> Result<()> {
             launch: with,
         };
         let launch = Launch::with(&host.command());
-        let to_floating = |server: &mut end_to_end::agent::ServerSetup| {
+        let to_floating = |server: &mut ServerSetup| {
             server.controller = floating.to_string();
+            // Each commands from its own address.
+            server.controllers = format!("{}, {}", cabled(1), cabled(2));
             server.launch = launch;
         };
         let mut rig = Rig::set_up(setup(1, Launch::default()), to_floating, 3).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use end_to_end::SOON;
-use end_to_end::agent::{RealServer, Site, SiteSetup, is_state};
+use end_to_end::agent::{RealServer, Site, SiteSetup, is_alarm, is_state};
 use end_to_end::host::all_beat;
 use end_to_end::launch::Launch;
 use lab::guest::Behaviour;
@@ -48,14 +48,16 @@ fn half_of_all_datagrams_are_lost() -> Result<()> {
         ensure!(fates.lost > 10, "{fates:?}");
         rig.well(&[0, 1]).await?;
         relay.set(Faults::default());
-        // Two audits, whatever was lost.
+        // The longest wait before a message is sent again, whatever was lost.
         for guest in 0..2 {
             let told = async || {
                 let told = rig.site.told_of(Rig::id(guest));
                 ensure!(told.iter().any(|one| is_state(one, false)), "{told:?}");
+                let alarms = told.iter().filter(|one| is_alarm(one, "failed")).count();
+                ensure!(alarms == 1, "{alarms} alarms: {told:?}");
                 Ok(())
             };
-            until_ok("the VIM knows of the death", Duration::from_secs(25), told).await?;
+            until_ok("the VIM knows of the death", Duration::from_secs(10), told).await?;
         }
         rig.a_death_is_told(2).await?;
         rig.well(&[0, 1, 2]).await

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use end_to_end::SOON;
-use end_to_end::agent::{Place, RealServer, Site, is_state};
+use end_to_end::agent::{Place, RealServer, Site, is_alarm, is_state};
 use end_to_end::launch::Launch;
 use heartbeat_proto::control::ServerEvent;
 use lab::controller::Controller;
@@ -152,7 +152,7 @@ fn the_interface_goes_down_and_up() -> Result<()> {
             set("down")?;
             let dead: Vec<_> = (0..n + usize::from(n > 0)).collect();
             rig.well(&dead).await?;
-            // One that dies meanwhile: the audit finds that out at the latest.
+            // One that dies meanwhile: guestServer keeps what it has to tell.
             if n == 0 {
                 rig.guests[0].freeze().await?;
                 let lost = |one: &serde_json::Value| one["heartbeating"] == false;
@@ -162,6 +162,8 @@ fn the_interface_goes_down_and_up() -> Result<()> {
             if n == 0 {
                 let told = |one: &lab::vim::VimRequest| is_state(one, false);
                 rig.site.told("the state", Rig::id(0), told).await.with_context(|| rig.logs())?;
+                let told = |one: &lab::vim::VimRequest| is_alarm(one, "failed");
+                rig.site.told("the alarm", Rig::id(0), told).await.with_context(|| rig.logs())?;
             }
             rig.a_death_is_told(n + 1).await?;
             let dead: Vec<_> = (0..=n + 1).collect();
