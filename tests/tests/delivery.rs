@@ -3,6 +3,7 @@
 //!
 //! `SOAK_SECS` and `SOAK_GUESTS` make the first one as long and as large as is wanted.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,38 @@ fn alarms(site: &Site, instance: InstanceId) -> usize {
     site.told_of(instance).iter().filter(|request| is_alarm(request, "failed")).count()
 }
 
+/// What the VIM was told, counted as it comes: hundreds of guests share this thread, and looking through it all again and
+/// again would keep them from answering.
+#[derive(Debug, Default)]
+struct Tally {
+    alive: HashSet<String>,
+    alarms: HashMap<String, usize>,
+    votes: HashMap<String, usize>,
+}
+
+impl Tally {
+    fn count(&mut self, site: &Site) {
+        for request in site.vim.drain() {
+            let instance = request.instance().to_owned();
+            if is_alarm(&request, "failed") {
+                *self.alarms.entry(instance).or_default() += 1;
+            } else if request.event_type() == "action" {
+                *self.votes.entry(instance).or_default() += 1;
+            } else if is_state(&request, true) {
+                self.alive.insert(instance);
+            }
+        }
+    }
+
+    fn alarms(&self, instance: InstanceId) -> usize {
+        self.alarms.get(&instance.to_string()).copied().unwrap_or_default()
+    }
+
+    fn votes(&self, instance: InstanceId) -> usize {
+        self.votes.get(&instance.to_string()).copied().unwrap_or_default()
+    }
+}
+
 /// Numbers that only look random.
 struct Dice(u64);
 
@@ -66,10 +99,12 @@ async fn alarms_equal_deaths_over_a_network_that_loses_a_third() -> Result<()> {
         let behaviour = Behaviour::normal().every(Duration::from_secs(1));
         guests.push((instance, server.guest(instance, behaviour)?, 0, 0));
     }
-    for (instance, ..) in &guests {
-        let told = || site.told_of(*instance).iter().any(|request| is_state(request, true));
-        until("the VIM knows that it is heartbeating", SOON, told).await?;
-    }
+    let mut tally = Tally::default();
+    let all_alive = || {
+        tally.count(&site);
+        tally.alive.len() == guests.len()
+    };
+    until("the VIM knows that they are heartbeating", SETTLE, all_alive).await?;
     relay.set(Faults {
         loss: 0.3,
         doubling: 0.1,
@@ -92,9 +127,13 @@ async fn alarms_equal_deaths_over_a_network_that_loses_a_third() -> Result<()> {
             // Nobody is asked who is not known to be heartbeating.
             *asked += usize::from(answer["timeout"] != "0");
         }
-        for (instance, guest, deaths, _) in &*dying {
-            // It stays dead until the VIM knows: what has not been told before it is back need not be.
-            until("the alarm", SETTLE, || alarms(&site, *instance) >= *deaths).await?;
+        // They stay dead until the VIM knows: what has not been told before one is back need not be.
+        let all_told = || {
+            tally.count(&site);
+            dying.iter().all(|(instance, _, deaths, _)| tally.alarms(*instance) >= *deaths)
+        };
+        until("the alarms", SETTLE, all_told).await?;
+        for (_, guest, ..) in &*dying {
             guest.thaw().await?;
             guest.restart().await?;
         }
@@ -103,23 +142,22 @@ async fn alarms_equal_deaths_over_a_network_that_loses_a_third() -> Result<()> {
         }
     }
     relay.set(Faults::default());
-    let votes_of = |instance: InstanceId| {
-        site.told_of(instance).iter().filter(|request| request.event_type() == "action").count()
-    };
-    for (instance, _, deaths, asked) in &guests {
-        let told = || alarms(&site, *instance) == *deaths && votes_of(*instance) <= *asked;
-        until("as many alarms as deaths", SETTLE, told).await?;
-    }
     let nothing_waits = async || {
         let status = server.daemon.status().await?;
         ensure!(status["delivery"]["messages"] == 0, "{}", status["delivery"]);
         Ok(())
     };
     until_ok("everything is acknowledged", SETTLE, nothing_waits).await?;
+    tally.count(&site);
     let (deaths, asked): (usize, usize) =
         guests.iter().fold((0, 0), |(d, a), (_, _, deaths, asked)| (d + deaths, a + asked));
-    let all: usize = guests.iter().map(|(instance, ..)| alarms(&site, *instance)).sum();
-    let answered: usize = guests.iter().map(|(instance, ..)| votes_of(*instance)).sum();
+    let all: usize = guests.iter().map(|(instance, ..)| tally.alarms(*instance)).sum();
+    let answered: usize = guests.iter().map(|(instance, ..)| tally.votes(*instance)).sum();
+    for (instance, _, deaths, asked) in &guests {
+        let (alarms, votes) = (tally.alarms(*instance), tally.votes(*instance));
+        ensure!(alarms == *deaths, "{instance}: {alarms} alarms of {deaths} deaths");
+        ensure!(votes <= *asked, "{instance}: {votes} outcomes of {asked} votes");
+    }
     let fates = relay.fates();
     println!("{deaths} deaths, {all} alarms, {asked} votes asked, {answered} answered, {fates:?}");
     ensure!(all == deaths && deaths > 0, "{all} alarms of {deaths} deaths");
