@@ -22,8 +22,9 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::clock::Clock;
 use crate::history::Cause;
+use crate::instances::{Files, Guest, Machine};
 use crate::journal::Journal;
-use crate::seat::{ChannelOrder, Order, Seat};
+use crate::seat::{Order, Seat};
 use connect::Refused;
 use link::{Input, Link};
 
@@ -39,8 +40,26 @@ const FIRST_NEWS: u64 = 3;
 pub(crate) struct Common {
     pub(crate) channel_dir: PathBuf,
     pub(crate) clock: Clock,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) updates: mpsc::Sender<Update>,
+}
+
+/// The machine that the daemon runs on: there is a task for each guest.
+#[derive(Debug)]
+pub(crate) struct Tasks(pub(crate) Arc<Common>);
+
+impl Machine for Tasks {
+    fn now(&self) -> MonotonicTime {
+        self.0.clock.now()
+    }
+
+    fn sockets(&self, instance: InstanceId) -> Files {
+        Files::find(&self.0.channel_dir, instance)
+    }
+
+    fn start(&self, guest: Guest) {
+        tokio::spawn(Channel::new(guest, self.0.clone()).run());
+    }
 }
 
 /// What the task of a guest tells the main loop.
@@ -58,7 +77,7 @@ pub(crate) enum Update {
 }
 
 /// The task of one guest.
-pub(crate) struct Channel {
+struct Channel {
     instance: InstanceId,
     generation: u64,
     common: Arc<Common>,
@@ -81,18 +100,13 @@ enum Wake {
 struct Over;
 
 impl Channel {
-    pub(crate) fn new(
-        instance: InstanceId,
-        generation: u64,
-        common: Arc<Common>,
-        seat: Arc<Seat>,
-        session: Session,
-    ) -> Self {
+    fn new(guest: Guest, common: Arc<Common>) -> Self {
+        let Guest { instance, generation, seat, session } = guest;
         Self { instance, generation, common, seat, session, link: None, refusals: 0 }
     }
 
     /// Runs until the session is over.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         let mut sleep = pin!(sleep_until(tokio::time::Instant::now()));
         let mut now = self.common.clock.now();
         while let Ok(()) = self.carry_out(now).await {
@@ -140,21 +154,8 @@ impl Channel {
     }
 
     fn obey(&mut self, now: MonotonicTime, order: Order) {
-        match order {
-            Order::Reporting(reporting) => self.session.handle_reporting(now, reporting),
-            Order::Settings(settings) => self.session.handle_settings(settings),
-            Order::Provisioned => self.session.handle_provisioned(),
-            Order::Channel(ChannelOrder::Seen(inode)) => match &self.link {
-                Some(link) if link.inode != inode => self.session.handle_channel_changed(now),
-                Some(_) | None => self.session.handle_channel_seen(now),
-            },
-            Order::Channel(ChannelOrder::Modified) => self.session.handle_channel_changed(now),
-            Order::Channel(ChannelOrder::Gone) => self.session.handle_channel_gone(now),
-            Order::Action(event, notification) => {
-                self.session.handle_action(now, &event, notification, &mut unpredictable);
-            }
-            Order::Deleted => self.session.handle_deleted(),
-        }
+        let connected = self.link.as_ref().map(|link| link.inode);
+        order.carry_out(now, &mut self.session, connected, &mut unpredictable);
     }
 
     fn closed(&mut self, now: MonotonicTime, why: &str) {

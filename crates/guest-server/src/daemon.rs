@@ -8,7 +8,6 @@
 
 mod requests;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,23 +15,22 @@ use std::time::Instant;
 use daemon_kit::metrics::Exporter;
 use daemon_kit::pmon::Pmon;
 use daemon_kit::reload::Change;
-use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe, reload};
-use heartbeat_proto::InstanceId;
-use heartbeat_proto::control::{AgentCommand, ServerEvent};
-use heartbeat_proto::guest::NotificationType;
+use daemon_kit::security::unix_micros;
+use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, reload, unpredictable};
+use heartbeat_proto::control::MAX_LEN;
 use heartbeat_proto::session::Report;
+use heartbeat_proto::{InstanceId, MonotonicTime};
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::NAME;
-use crate::channel::{Common, UPDATES_DEPTH, Update};
+use crate::channel::{Common, Tasks, UPDATES_DEPTH, Update};
 use crate::cli::Cli;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::controller::{self, Controller, Incoming, Occurred, Outcome, Rejected};
-use crate::instances::{Instances, Refused};
-use crate::journal::Journal;
-use crate::metrics::{ACK, Fate};
+use crate::controller::{self, Controller, Desk, Occurred};
+use crate::core::Core;
+use crate::instances::Instances;
 use crate::watch::{Sighting, Watcher};
 
 /// How long the first scan may hold up the start: a supervisor gives up on one that takes a second.
@@ -44,42 +42,22 @@ const LAST_WORD: std::time::Duration = std::time::Duration::from_millis(200);
 /// What the supervisor shows.
 const STATUS: &str = "watching the channel directory";
 
-/// Instances told of in one turn of the loop while a query is answered.
-const QUERY_BATCH: usize = 32;
-
 /// The running daemon.
 pub(crate) struct Daemon {
     cli: Cli,
     config: Config,
     log: LogHandle,
     common: Arc<Common>,
-    instances: Instances,
+    core: Core,
     mutes: Mutes<InstanceId>,
     controller: Controller,
-    query: Query,
+    /// The datagram that is being sent.
+    letter: Vec<u8>,
     updates: mpsc::Receiver<Update>,
     sightings: mpsc::Receiver<Sighting>,
     exporter: Exporter<InstanceId>,
     pmon: Pmon,
     service: Service,
-}
-
-/// The answer to QRY_INST, one instance after the other.
-#[derive(Default)]
-struct Query {
-    waiting: VecDeque<InstanceId>,
-    /// Another query came meanwhile: answer that too, once.
-    again: bool,
-}
-
-impl Query {
-    fn ask(&mut self, instances: &Instances) {
-        if self.waiting.is_empty() {
-            self.waiting.extend(instances.ids());
-        } else {
-            self.again = true;
-        }
-    }
 }
 
 impl Daemon {
@@ -95,21 +73,26 @@ impl Daemon {
         };
         check_channel_dir(&config)?;
         let clock = Clock::start();
-        let controller = bind(&config, clock)?;
+        let controller = bind(&config)?;
         let exporter = Exporter::start(config.reloadable.metrics.listen)?;
         let pmon = Pmon::start(NAME, &config.pmon)?;
         let (updates_sender, updates) = mpsc::channel(UPDATES_DEPTH);
         let common = Arc::new(Common {
             channel_dir: config.channel_dir.clone(),
             clock,
-            journal: Journal::default(),
+            journal: Arc::default(),
             updates: updates_sender,
         });
+        let (hostname, guard) = (config.hostname.clone(), config.guard.clone());
+        let desk = Desk::new(hostname, config.agent_port, guard, unpredictable());
+        let machine = Box::new(Tasks(common.clone()));
+        let journal = common.journal.clone();
+        let instances = Instances::new(machine, journal.clone(), config.reloadable.settings);
         let mut daemon = Self {
-            instances: Instances::new(common.clone(), config.reloadable.settings),
+            core: Core::new(instances, desk, journal),
             mutes: Mutes::default(),
             controller,
-            query: Query::default(),
+            letter: Vec::with_capacity(MAX_LEN),
             updates,
             sightings: Watcher::spawn(config.channel_dir.clone()),
             cli,
@@ -128,7 +111,7 @@ impl Daemon {
     /// The first sighting is a listing of all channels that are there.
     async fn first_scan(&mut self) {
         match tokio::time::timeout(FIRST_SCAN, self.sightings.recv()).await {
-            Ok(Some(sighting)) => self.instances.handle_sighting(sighting),
+            Ok(Some(sighting)) => self.core.instances.handle_sighting(sighting),
             Ok(None) => {}
             Err(_) => warn!("the channel directory is slow: ready before it was read"),
         }
@@ -136,7 +119,7 @@ impl Daemon {
 
     fn ready(&self) {
         let address = self.controller.local_addr().ok();
-        let instances = self.instances.ids().count();
+        let instances = self.core.instances.ids().count();
         info!(
             version = env!("CARGO_PKG_VERSION"),
             hostname = self.config.hostname,
@@ -155,7 +138,9 @@ impl Daemon {
     /// Runs until it is told to stop.
     pub(crate) async fn run(mut self) {
         loop {
-            let more_to_tell = !self.query.waiting.is_empty();
+            let clock = self.common.clock;
+            let ready_at = self.core.desk.ready_at().map(|at| clock.instant(at));
+            let send_at = self.core.desk.poll_timeout().map(|at| clock.instant(at));
             let mute_ends = self.mutes.poll_timeout();
             tokio::select! {
                 happened = self.service.next() => match happened {
@@ -164,24 +149,17 @@ impl Daemon {
                     Happened::Health => self.write_health(),
                     Happened::Request(request) => self.handle_request(request),
                 },
-                occurred = self.controller.next() => {
-                    match occurred {
-                        Occurred::Received(incoming) => self.handle_datagram(incoming),
-                        Occurred::ReadyDue => {
-                            let (journal, instances) = (&self.common.journal, &self.instances);
-                            self.controller.announce(journal, instances).await;
-                        }
-                        Occurred::SendDue => {}
-                    }
-                    self.controller.flush(&self.common.journal, &self.instances).await;
-                },
-                Some(update) = self.updates.recv() => self.handle_update(update).await,
-                Some(sighting) = self.sightings.recv() => self.instances.handle_sighting(sighting),
+                occurred = self.controller.next(ready_at, send_at) => self.handle_occurred(occurred),
+                Some(update) = self.updates.recv() => self.handle_update(update),
+                Some(sighting) = self.sightings.recv() => self.core.instances.handle_sighting(sighting),
                 () = self.exporter.next() => self.show_metrics(),
                 pulse = self.pmon.next() => self.common.journal.metrics.pmon.count(pulse),
-                () = tokio::task::yield_now(), if more_to_tell => self.answer_query().await,
+                () = tokio::task::yield_now(), if self.core.has_to_answer() => {
+                    self.core.answer_query(clock.now());
+                }
                 () = until(mute_ends) => self.end_mutes(),
             }
+            self.flush().await;
         }
         self.stop().await;
     }
@@ -191,7 +169,8 @@ impl Daemon {
     async fn stop(mut self) {
         let last_word = async {
             while let Ok(update) = self.updates.try_recv() {
-                self.handle_update(update).await;
+                self.handle_update(update);
+                self.flush().await;
             }
         };
         if tokio::time::timeout(LAST_WORD, last_word).await.is_err() {
@@ -203,7 +182,7 @@ impl Daemon {
     }
 
     fn write_health(&self) {
-        let count = self.instances.ids().count();
+        let count = self.core.instances.ids().count();
         self.service.write_health(&format!("instances: {count}\n"));
     }
 
@@ -217,7 +196,7 @@ impl Daemon {
                 let need_restart = loaded.config.needs_restart(&self.config);
                 let (old, mut new) = (self.config.reloadable, loaded.config.reloadable);
                 if new.settings != old.settings {
-                    self.instances.set_settings(new.settings);
+                    self.core.instances.set_settings(new.settings);
                 }
                 if let Err(failure) = self.exporter.listen(new.metrics.listen) {
                     error!(%failure, "metrics address not changed: the former one stays");
@@ -226,7 +205,7 @@ impl Daemon {
                 self.config.reloadable = new;
                 let keys = Change::plain("[security]", &self.config.guard, &loaded.config.guard);
                 if keys.is_some() {
-                    self.controller.set_guard(loaded.config.guard.clone());
+                    self.core.desk.set_guard(loaded.config.guard.clone());
                     self.config.guard = loaded.config.guard;
                 }
                 let levels = (old.log_level, new.log_level);
@@ -237,95 +216,55 @@ impl Daemon {
         self.service.reloaded(STATUS);
     }
 
-    fn handle_datagram(&mut self, incoming: Incoming) {
-        let journal = &self.common.journal;
-        if let Some(commander) = incoming.new_commander {
-            journal.commanded(commander);
-        }
-        let datagrams = &journal.metrics.datagrams;
-        match incoming.outcome {
-            Ok(Outcome::Command(command)) => {
-                let name = command.name();
-                let fate = self.handle_command(command);
-                self.common.journal.metrics.datagrams.received(Some(name), fate);
-            }
-            Ok(Outcome::Acknowledged) => datagrams.received(Some(ACK), Fate::Obeyed),
-            Ok(Outcome::Double) => datagrams.received(None, Fate::Double),
-            Ok(Outcome::OldNews(what)) => {
-                datagrams.received(None, Fate::OldNews);
-                debug!(from = %incoming.from, what, "old news");
-            }
-            Err(rejected) => {
-                let fate = match rejected {
-                    Rejected::Unsigned => Fate::Unsigned,
-                    Rejected::Seal(_) => Fate::BadSeal,
-                    Rejected::Stranger => Fate::Stranger,
-                    Rejected::Datagram(_) | Rejected::Payload(_) => Fate::Malformed,
-                };
-                datagrams.received(rejected.command(), fate);
-                journal.bad_datagram(incoming.from, &describe(&rejected));
-            }
-        }
-    }
-
-    fn handle_command(&mut self, command: AgentCommand) -> Fate {
-        debug!(?command, "command");
-        let name = command.name();
-        let (instance, done) = match command {
-            AgentCommand::ModHost { host, reporting } => {
-                if self.instances.host_reporting() != reporting {
-                    self.common.journal.host_reporting(host, reporting);
+    fn handle_occurred(&mut self, occurred: Occurred) {
+        let now = self.common.clock.now();
+        match occurred {
+            Occurred::Received(len, from) => {
+                let Self { core, controller, .. } = self;
+                let may_command = |ip| controller.may_command(ip);
+                let bytes = controller.bytes(len);
+                if core.handle_datagram(now, unix_micros(), bytes, from, may_command) {
+                    controller.look_again();
                 }
-                self.instances.set_host_reporting(reporting);
-                return Fate::Obeyed;
             }
-            AgentCommand::Query => {
-                self.query.ask(&self.instances);
-                return Fate::Obeyed;
+            Occurred::Named(ip) => {
+                if self.core.desk.handle_named(ip) {
+                    self.announce(now);
+                }
             }
-            AgentCommand::Loopback => return Fate::Obeyed,
-            AgentCommand::AddInstance { instance, reporting }
-            | AgentCommand::ModInstance { instance, reporting } => {
-                (instance, self.instances.provision(instance, reporting))
-            }
-            AgentCommand::DelInstance { instance } => (instance, self.instances.delete(instance)),
-            AgentCommand::Vote { instance, event } => {
-                (instance, self.instances.act(instance, event, NotificationType::Revocable))
-            }
-            AgentCommand::Notify { instance, event } => {
-                (instance, self.instances.act(instance, event, NotificationType::Irrevocable))
-            }
-        };
-        let (fate, why) = match done {
-            Ok(()) => return Fate::Obeyed,
-            Err(Refused::UnknownInstance) => (Fate::UnknownInstance, "no such instance"),
-            Err(Refused::TooManyOrders) => (Fate::Refused, "too many wait for it"),
-            Err(Refused::TooManyInstances) => {
-                (Fate::Refused, "too many instances without a channel")
-            }
-        };
-        let guest = self.instances.name(instance);
-        self.common.journal.bad_command(instance, guest.as_deref(), name, why);
-        fate
+            Occurred::ReadyDue => self.announce(now),
+            Occurred::SendDue => {}
+        }
     }
 
-    async fn handle_update(&mut self, update: Update) {
+    /// MONITOR_READY is due. The controller's name is looked up anew with it, for it may have moved; when it gets its first
+    /// address, this is due at once.
+    fn announce(&mut self, now: MonotonicTime) {
+        if let Some(ip) = self.controller.look_up() {
+            self.core.desk.handle_named(ip);
+        }
+        self.core.desk.announce(now);
+    }
+
+    /// Sends what is to be sent now.
+    async fn flush(&mut self) {
+        while let Some(letter) =
+            self.core.poll_letter(self.common.clock.now(), unix_micros(), &mut self.letter)
+        {
+            let sent = self.controller.send(&self.letter, letter.to).await;
+            self.core.handle_sent(&letter, sent);
+        }
+    }
+
+    fn handle_update(&mut self, update: Update) {
         match update {
             Update::Report(instance, report) => {
-                if self.is_withheld(instance, &report) {
-                    return;
+                if !self.is_withheld(instance, &report) {
+                    self.core.handle_report(self.common.clock.now(), instance, report);
                 }
-                let event = match report {
-                    Report::Running(info) => ServerEvent::Running(instance, info),
-                    Report::Stopped(info) => ServerEvent::Stopped(instance, info),
-                    Report::IllHealth(info) => ServerEvent::IllHealth(instance, info),
-                    Report::Loss => ServerEvent::Loss(instance),
-                    Report::Vote(vote) => ServerEvent::VoteNotify(instance, vote),
-                };
-                self.tell(&event).await;
             }
             Update::Forgotten { instance, generation } => {
-                self.instances.handle_forgotten(instance, generation);
+                self.core.instances.handle_forgotten(instance, generation);
             }
         }
     }
@@ -339,30 +278,10 @@ impl Daemon {
         };
         let mute = self.mutes.get(Instant::now(), instance);
         if let Some(mute) = mute {
-            let name = self.instances.name(instance).unwrap_or_default();
+            let name = self.core.instances.name(instance).unwrap_or_default();
             self.common.journal.withheld(instance, &name, fault, &mute.reason);
         }
         mute.is_some()
-    }
-
-    async fn answer_query(&mut self) {
-        for _ in 0..QUERY_BATCH {
-            let Some(instance) = self.query.waiting.pop_front() else { break };
-            if let Some(info) = self.instances.info(instance) {
-                self.tell(&ServerEvent::Instance(instance, info)).await;
-            }
-        }
-        if self.query.waiting.is_empty() && std::mem::take(&mut self.query.again) {
-            self.query.ask(&self.instances);
-        }
-    }
-
-    async fn tell(&mut self, event: &ServerEvent) {
-        let journal = &self.common.journal;
-        if let Err(why) = self.controller.send(event, journal, &self.instances).await {
-            let name = event.instance().and_then(|instance| self.instances.name(instance));
-            journal.unsent(event, name.as_deref(), &why);
-        }
     }
 }
 
@@ -387,17 +306,14 @@ fn check_channel_dir(config: &Config) -> Result<(), Failure> {
     }
 }
 
-fn bind(config: &Config, clock: Clock) -> Result<Controller, Failure> {
+fn bind(config: &Config) -> Result<Controller, Failure> {
     let address = SocketAddr::new(config.bind, config.server_port);
     let settings = controller::Settings {
         address,
-        hostname: config.hostname.clone(),
         name: config.controller.clone(),
-        agent_port: config.agent_port,
         controllers: config.controllers.clone(),
-        guard: config.guard.clone(),
     };
-    Controller::bind(settings, clock).map_err(|error| {
+    Controller::bind(settings).map_err(|error| {
         Failure::environment(format!(
             "cannot bind UDP {address} (--bind, --server-port): {error}: \
              expected an address of this host and a port that is free"

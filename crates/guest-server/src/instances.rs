@@ -2,10 +2,11 @@
 //! controller names, and a task for each.
 //!
 //! The main loop owns this. It never waits for a guest: orders go to seats, and what is asked of an
-//! instance is read from its seat.
+//! instance is read from its seat. Synchronous: what it needs of the machine is a [`Machine`], which a simulation is too.
+
+mod machine;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use heartbeat_proto::InstanceId;
@@ -13,38 +14,11 @@ use heartbeat_proto::control::InstanceInfo;
 use heartbeat_proto::guest::{EventType, NotificationType};
 use heartbeat_proto::session::{Reporting, Session, Settings, State};
 
-use crate::channel::{Channel, Common};
-use crate::channel_name::{ChannelName, Naming};
+use crate::channel_name::Naming;
+use crate::journal::Journal;
 use crate::seat::{ChannelOrder, Known, Order, Seat};
-use crate::watch::{self, Inode, Sighting};
-
-/// The sockets of one instance in the channel directory, one for each of its names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Files([Option<Inode>; Naming::ALL.len()]);
-
-impl Files {
-    /// Those that are there now.
-    fn find(dir: &Path, instance: InstanceId) -> Self {
-        let mut files = Self::default();
-        for naming in Naming::ALL {
-            files.set(naming, watch::socket_at(&ChannelName { instance, naming }.path(dir)));
-        }
-        files
-    }
-
-    fn set(&mut self, naming: Naming, inode: Option<Inode>) {
-        let Self([current, former]) = self;
-        match naming {
-            Naming::Current => *current = inode,
-            Naming::Former => *former = inode,
-        }
-    }
-
-    /// The one that is connected to.
-    fn preferred(self) -> Option<Inode> {
-        self.0.into_iter().flatten().next()
-    }
-}
+use crate::watch::{Inode, Sighting};
+pub(crate) use machine::{Files, Guest, Machine};
 
 #[derive(Debug)]
 struct Entry {
@@ -85,7 +59,8 @@ const MAX_WITHOUT_CHANNEL: usize = 4096;
 /// Every instance of the host.
 #[derive(Debug)]
 pub(crate) struct Instances {
-    common: Arc<Common>,
+    machine: Box<dyn Machine>,
+    journal: Arc<Journal>,
     settings: Settings,
     host_reporting: bool,
     entries: HashMap<InstanceId, Entry>,
@@ -94,8 +69,13 @@ pub(crate) struct Instances {
 
 impl Instances {
     /// None yet. Faults of the host are reported until the controller says otherwise.
-    pub(crate) fn new(common: Arc<Common>, settings: Settings) -> Self {
-        Self { common, settings, host_reporting: true, entries: HashMap::new(), generations: 0 }
+    pub(crate) fn new(
+        machine: Box<dyn Machine>,
+        journal: Arc<Journal>,
+        settings: Settings,
+    ) -> Self {
+        let entries = HashMap::new();
+        Self { machine, journal, settings, host_reporting: true, entries, generations: 0 }
     }
 
     /// Something was seen in the channel directory.
@@ -177,7 +157,7 @@ impl Instances {
         match self.entries.get_mut(&instance) {
             None => {
                 // Its channel may be there all the time, if the instance was deleted before.
-                let files = Files::find(&self.common.channel_dir, instance);
+                let files = self.machine.sockets(instance);
                 if files == Files::default() && self.without_channel() >= MAX_WITHOUT_CHANNEL {
                     return Err(Refused::TooManyInstances);
                 }
@@ -251,7 +231,7 @@ impl Instances {
             }
         } else {
             let actions = left_over.iter().filter(|order| matches!(order, Order::Action(..)));
-            let dropped = &self.common.journal.metrics.datagrams.actions_dropped;
+            let dropped = &self.journal.metrics.datagrams.actions_dropped;
             dropped.add(actions.count() as u64);
         }
     }
@@ -317,11 +297,9 @@ impl Instances {
         let generation = self.generations;
         let switches = Reporting { host: self.host_reporting, instance: reporting };
         let session = Session::new(self.settings, switches, provisioned);
-        let seat = Arc::new(Seat::new(self.common.clock.now(), &session));
-        self.common.journal.added(instance, provisioned);
-        let channel =
-            Channel::new(instance, generation, self.common.clone(), seat.clone(), session);
-        tokio::spawn(channel.run());
+        let seat = Arc::new(Seat::new(self.machine.now(), &session));
+        self.journal.added(instance, provisioned);
+        self.machine.start(Guest { instance, generation, seat: seat.clone(), session });
         let entry = Entry { generation, provisioned, reporting, files, seat: seat.clone() };
         self.entries.insert(instance, entry);
         seat

@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod config;
 mod controller;
+mod core;
 mod daemon;
 mod history;
 mod instances;

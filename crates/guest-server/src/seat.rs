@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use heartbeat_proto::MonotonicTime;
 use heartbeat_proto::control::InstanceInfo;
 use heartbeat_proto::guest::{EventType, NotificationType};
-use heartbeat_proto::session::{Note, Reporting, Session, Settings, State};
+use heartbeat_proto::session::{Note, Random, Reporting, Session, Settings, State};
 use tokio::sync::Notify;
 
 use crate::history::{Cause, Condition, History};
@@ -32,6 +32,33 @@ pub(crate) enum Order {
     Action(EventType, NotificationType),
     /// The controller deleted the instance.
     Deleted,
+}
+
+impl Order {
+    /// Passes it on to the session of a guest, which is connected through this socket, if it is.
+    pub(crate) fn carry_out(
+        self,
+        now: MonotonicTime,
+        session: &mut Session,
+        connected: Option<Inode>,
+        random: &mut dyn Random,
+    ) {
+        match self {
+            Self::Reporting(reporting) => session.handle_reporting(now, reporting),
+            Self::Settings(settings) => session.handle_settings(settings),
+            Self::Provisioned => session.handle_provisioned(),
+            Self::Channel(ChannelOrder::Seen(inode)) => match connected {
+                Some(connected) if connected != inode => session.handle_channel_changed(now),
+                Some(_) | None => session.handle_channel_seen(now),
+            },
+            Self::Channel(ChannelOrder::Modified) => session.handle_channel_changed(now),
+            Self::Channel(ChannelOrder::Gone) => session.handle_channel_gone(now),
+            Self::Action(event, notification) => {
+                session.handle_action(now, &event, notification, random);
+            }
+            Self::Deleted => session.handle_deleted(),
+        }
+    }
 }
 
 /// What happened to a channel.
@@ -100,11 +127,16 @@ impl Seat {
     /// The next order. May be dropped at any time; no order is lost.
     pub(crate) async fn next_order(&self) -> Order {
         loop {
-            if let Some(order) = lock(&self.orders).pop_front() {
+            if let Some(order) = self.poll_order() {
                 return order;
             }
             self.wake.notified().await;
         }
+    }
+
+    /// The next order, if there is one.
+    pub(crate) fn poll_order(&self) -> Option<Order> {
+        lock(&self.orders).pop_front()
     }
 
     /// Orders that came too late for the task.

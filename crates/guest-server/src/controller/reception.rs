@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use daemon_kit::security::unix_micros;
 use heartbeat_proto::MonotonicTime;
 use heartbeat_proto::control::{
     Ack, AgentCommand, Datagram, DatagramError, Guard, Numbering, PayloadError, SealError,
@@ -51,7 +50,6 @@ pub(crate) enum Outcome {
 
 /// A datagram that came in: what it says, or what is wrong with it.
 pub(crate) struct Incoming {
-    pub(crate) from: SocketAddr,
     pub(crate) outcome: Result<Outcome, Rejected>,
     /// Who commands from now on, if that has changed.
     pub(crate) new_commander: Option<IpAddr>,
@@ -89,21 +87,23 @@ impl Reception {
         self.guard = guard;
     }
 
-    /// Takes in a datagram. `may_command` says whether one without a seal may come from an address.
+    /// Takes in a datagram, at this time and this one of the wall. `may_command` says whether one without a seal may come from
+    /// an address.
     pub(super) fn take(
         &mut self,
         now: MonotonicTime,
+        micros: u64,
         bytes: &[u8],
         from: SocketAddr,
         may_command: impl Fn(IpAddr) -> bool,
     ) -> Taken {
         let mut taken = Taken {
-            incoming: Incoming { from, outcome: Ok(Outcome::Double), new_commander: None },
+            incoming: Incoming { outcome: Ok(Outcome::Double), new_commander: None },
             acknowledges: None,
             heard: None,
             ack: None,
         };
-        let outcome = self.look_at(now, bytes, from, may_command, &mut taken);
+        let outcome = self.look_at(now, micros, bytes, from, may_command, &mut taken);
         taken.incoming.outcome = outcome;
         taken
     }
@@ -111,12 +111,13 @@ impl Reception {
     fn look_at(
         &mut self,
         now: MonotonicTime,
+        micros: u64,
         bytes: &[u8],
         from: SocketAddr,
         may_command: impl Fn(IpAddr) -> bool,
         taken: &mut Taken,
     ) -> Result<Outcome, Rejected> {
-        let sealed = self.guard.check(bytes, unix_micros(), &self.hostname)?;
+        let sealed = self.guard.check(bytes, micros, &self.hostname)?;
         let datagram = Datagram::decode(bytes)?;
         match datagram.signature {
             Signature::GuestMessage => {}

@@ -17,9 +17,9 @@ impl Daemon {
             "status" => {
                 let controlled = Controlled {
                     address: self.controller.local_addr().ok(),
-                    peer: self.controller.peer(),
-                    commanded: self.controller.is_commanded(),
-                    delivery: self.controller.delivery(),
+                    peer: self.core.desk.peer(),
+                    commanded: self.core.desk.is_commanded(),
+                    delivery: self.core.desk.delivery(self.common.clock.now()),
                 };
                 let metrics = serde_json::to_value(&self.common.journal.metrics);
                 let status = self.sources().status(&controlled, metrics.unwrap_or_default());
@@ -49,10 +49,10 @@ impl Daemon {
     pub(super) fn show_metrics(&mut self) {
         self.exporter.render(&Observed {
             metrics: &self.common.journal.metrics,
-            instances: &self.instances,
+            instances: &self.core.instances,
             muted: self.mutes.len(),
-            commanded: self.controller.is_commanded(),
-            delivery: self.controller.delivery(),
+            commanded: self.core.desk.is_commanded(),
+            delivery: self.core.desk.delivery(self.common.clock.now()),
             per_instance: self.config.reloadable.metrics.per_instance,
         });
     }
@@ -61,7 +61,7 @@ impl Daemon {
         Sources {
             now: self.common.clock.now(),
             config: &self.config,
-            instances: &self.instances,
+            instances: &self.core.instances,
             mutes: &self.mutes,
         }
     }
@@ -69,7 +69,7 @@ impl Daemon {
     fn mute(&mut self, request: &ControlRequest) -> Result<(), String> {
         let order = MuteOrder::<InstanceId>::read(&request.command)?;
         let instance = order.instance;
-        let name = self.instances.name(instance).ok_or_else(|| no_such(instance))?;
+        let name = self.core.instances.name(instance).ok_or_else(|| no_such(instance))?;
         let MuteOrder { time, reason, .. } = order.clone();
         self.mutes.insert(Instant::now(), order).map_err(|error| error.to_string())?;
         self.common.journal.muted(instance, &name, time, &reason);
@@ -93,7 +93,7 @@ impl Daemon {
     }
 
     fn unmuted(&self, instance: InstanceId, why: &str) {
-        let name = self.instances.name(instance).unwrap_or_default();
+        let name = self.core.instances.name(instance).unwrap_or_default();
         self.common.journal.unmuted(instance, &name, why);
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::families::FAMILIES;
 use super::*;
-use crate::channel::Common;
+use crate::channel::{Common, Tasks};
 use crate::clock::Clock;
 use crate::controller::Delivery;
 use crate::instances::Instances;
@@ -51,9 +51,10 @@ fn every_counter_is_shown_under_its_name() {
 
 fn instances(journal: Journal) -> Instances {
     let (updates, _) = mpsc::channel(1);
-    let common =
-        Common { channel_dir: "/nonexistent".into(), clock: Clock::start(), journal, updates };
-    Instances::new(Arc::new(common), Settings::default())
+    let (clock, journal) = (Clock::start(), Arc::new(journal));
+    let channel_dir = "/nonexistent".into();
+    let common = Common { channel_dir, clock, journal: journal.clone(), updates };
+    Instances::new(Box::new(Tasks(Arc::new(common))), journal, Settings::default())
 }
 
 /// The text with one instance, and with series of it.
