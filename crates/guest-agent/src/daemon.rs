@@ -6,8 +6,6 @@
 //! turns is a daemon that works.
 
 mod requests;
-mod servers;
-mod vim;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,26 +13,25 @@ use std::time::Duration;
 
 use daemon_kit::metrics::Exporter;
 use daemon_kit::reload::Change;
+use daemon_kit::security::unix_micros;
 use daemon_kit::{Failure, Happened, LogHandle, Mutes, Service, describe, reload, unpredictable};
-use heartbeat_proto::control::Ack;
+use heartbeat_proto::control::MAX_LEN;
 use heartbeat_proto::{InstanceId, MonotonicTime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::NAME;
 use crate::cli::Cli;
 use crate::config::{self, Config};
-use crate::courier::Courier;
-use crate::fleet::Fleet;
+use crate::core::Core;
+use crate::fleet::{Desk, Fleet};
 use crate::floating;
-use crate::history::Histories;
 use crate::http;
-use crate::inventory::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT, Inventory, Output};
-use crate::journal::Journal;
+use crate::inventory::{AUDIT_PERIOD, AUDIT_STEPS, FIRST_AUDIT};
 use crate::maintenance::Maintenance;
 use crate::metrics::Fate;
-use crate::vim::{Dispatcher, Done, Job, Transmitter};
+use crate::vim::{Done, Job, Transmitter};
 
 /// How often the maintenance system is asked for the hosts until it tells of the first one.
 const READY_PERIOD: Duration = Duration::from_secs(30);
@@ -48,32 +45,19 @@ pub(crate) struct Daemon {
     log: LogHandle,
     service: Service,
     start: Instant,
-    inventory: Inventory,
-    histories: Histories,
+    core: Core,
     mutes: Mutes<InstanceId>,
-    journal: Journal,
     fleet: Fleet,
-    /// What is on its way to and from guestServers.
-    courier: Courier,
-    /// The event of a guestServer's that this turn deals with.
-    open: Option<servers::Open>,
-    /// What is acknowledged at the end of the turn.
-    acks: Vec<(SocketAddr, Ack)>,
+    /// The datagram that is being sent.
+    letter: Vec<u8>,
     maintenance: Maintenance,
     http: SocketAddr,
     requests: mpsc::Receiver<http::Request>,
     counts: Arc<http::Counts>,
-    dispatcher: Dispatcher,
     jobs: mpsc::Sender<Job>,
     done: mpsc::Receiver<Done>,
-    /// Why the VIM could not be told the last time; none since it could.
-    vim_failure: Option<String>,
-    /// When the VIM last took an event or answered a question.
-    vim_heard: Option<MonotonicTime>,
     /// When the maintenance system last told of a host.
     maintenance_heard: Option<MonotonicTime>,
-    /// When the job that is with the transmitter was handed over.
-    asked_vim_at: Instant,
     audit: Interval,
     ready: Interval,
     floating: mpsc::Receiver<IpAddr>,
@@ -84,6 +68,8 @@ pub(crate) struct Daemon {
 enum Turn {
     Machine(Happened),
     Request(http::Request),
+    /// A datagram of this length is in the fleet's room.
+    Datagram(usize, SocketAddr),
     Done(Done),
     Audit,
     Ready,
@@ -107,9 +93,9 @@ impl Daemon {
         };
         let fleet_address = SocketAddr::new(config.bind, config.agent_port);
         let (hostname, guard) = (config.hostname.clone(), config.guard.clone());
-        let mut courier = Courier::default();
-        courier.set_always_numbered(guard.seals());
-        let fleet = Fleet::bind(fleet_address, config.server_port, hostname, guard)
+        let seals = guard.seals();
+        let desk = Desk::new(config.bind, config.server_port, hostname, guard);
+        let fleet = Fleet::bind(fleet_address)
             .map_err(|error| cannot_bind("UDP", fleet_address, "--bind, --agent-port", &error))?;
         let mtc_address = SocketAddr::new(config.mtc_bind, config.mtc_command_port);
         let maintenance = Maintenance::bind(mtc_address, &config.mtc, config.mtc_event_port)
@@ -126,25 +112,17 @@ impl Daemon {
         let (jobs, done) = Transmitter::spawn(config.vim.clone());
         let daemon = Self {
             start: Instant::now(),
-            inventory: Inventory::default(),
-            histories: Histories::default(),
+            core: Core::new(desk, seals, unpredictable),
             mutes: Mutes::default(),
-            journal: Journal::default(),
             fleet,
-            courier,
-            open: None,
-            acks: Vec::new(),
+            letter: Vec::with_capacity(MAX_LEN),
             maintenance,
             http,
             requests: listener.spawn(),
             counts,
-            dispatcher: Dispatcher::default(),
             jobs,
             done,
-            vim_failure: None,
-            vim_heard: None,
             maintenance_heard: None,
-            asked_vim_at: Instant::now(),
             audit: every(AUDIT_PERIOD / AUDIT_STEPS, FIRST_AUDIT),
             ready: every(READY_PERIOD, Duration::ZERO),
             floating: floating::look_up(config.floating_ip),
@@ -185,24 +163,32 @@ impl Daemon {
                 Turn::Machine(Happened::Request(request)) => self.handle_request(request),
                 Turn::Request(request) => {
                     let now = self.now();
-                    request.answer_with(|command| self.inventory.handle_command(now, command));
+                    request.answer_with(|command| self.core.inventory.handle_command(now, command));
                 }
-                Turn::Done(done) => self.handle_done(done),
-                Turn::Audit => self.inventory.handle_audit_step(),
+                Turn::Datagram(len, from) => {
+                    let (now, bytes) = (self.now(), self.fleet.bytes(len));
+                    self.core.handle_datagram(now, unix_micros(), bytes, from);
+                }
+                Turn::Done(done) => {
+                    let now = self.now();
+                    self.core.handle_done(now, done);
+                }
+                Turn::Audit => self.core.inventory.handle_audit_step(),
                 Turn::Ready => {
                     let now = self.now();
-                    self.inventory.request_hosts(now);
+                    self.core.inventory.request_hosts(now);
                 }
                 Turn::MuteEnds => self.end_mutes(),
-                Turn::Floating(ip) => self.fleet.adopt_floating(ip),
+                Turn::Floating(ip) => {
+                    self.core.desk.set_source(ip);
+                    self.fleet.adopt_floating(ip);
+                }
                 Turn::Metrics => self.show_metrics(),
                 Turn::Nothing => {}
             }
-            self.carry_out();
-            self.next_job();
-            self.answer_servers().await;
+            self.carry_out().await;
         }
-        let waiting = self.dispatcher.event_count();
+        let waiting = self.core.dispatcher.event_count();
         if waiting > 0 {
             warn!(
                 waiting,
@@ -219,34 +205,28 @@ impl Daemon {
         MonotonicTime::after_start(self.start.elapsed())
     }
 
-    /// Waits for the next thing. A datagram is handled in place, for it lies in its socket's room.
+    /// Waits for the next thing. One of the maintenance system's datagrams is handled in place, for it lies in its socket's room.
     async fn turn(&mut self) -> Turn {
-        let hosts_known = self.inventory.host_count() > 0;
+        let hosts_known = self.core.inventory.host_count() > 0;
         let start = self.start;
         let now = move || MonotonicTime::after_start(start.elapsed());
         let mute_ends = self.mutes.poll_timeout().map(Instant::from_std);
-        let send_again = self.courier.poll_timeout().map(|at| self.start + at.since_start());
-        let retry = self.dispatcher.poll_timeout().map(|at| self.start + at.since_start());
+        let timeout = self.core.poll_timeout().map(|at| self.start + at.since_start());
         tokio::select! {
             happened = self.service.next() => Turn::Machine(happened),
             Some(request) = self.requests.recv() => Turn::Request(request),
-            received = self.fleet.receive() => {
-                let (courier, inventory) = (&mut self.courier, &mut self.inventory);
-                let heeded = servers::hear(now(), &received, courier, inventory, &mut self.journal);
-                self.heed(heeded);
-                Turn::Nothing
-            }
+            (len, from) = self.fleet.receive() => Turn::Datagram(len, from),
             received = self.maintenance.receive() => {
-                let datagrams = &self.journal.metrics.datagrams;
+                let datagrams = &self.core.journal.metrics.datagrams;
                 match received.command() {
                     Ok(command) => {
                         self.maintenance_heard = Some(now());
                         datagrams.maintenance_sent(Some(command.name()), Fate::Taken);
-                        self.inventory.handle_maintenance(&command);
+                        self.core.inventory.handle_maintenance(&command);
                     }
                     Err(rejected) => {
                         datagrams.maintenance_sent(rejected.command(), rejected.fate());
-                        self.journal.bad_datagram(received.from, &describe(&rejected));
+                        self.core.journal.bad_datagram(received.from, &describe(&rejected));
                     }
                 }
                 Turn::Nothing
@@ -257,52 +237,32 @@ impl Daemon {
             () = until(mute_ends) => Turn::MuteEnds,
             Some(ip) = self.floating.recv() => Turn::Floating(ip),
             () = self.exporter.next() => Turn::Metrics,
-            () = until(retry) => Turn::Nothing,
-            () = until(send_again) => Turn::Nothing,
+            () = until(timeout) => Turn::Nothing,
         }
     }
 
-    /// Does what the inventory wants.
-    fn carry_out(&mut self) {
+    /// Does what the core wants.
+    async fn carry_out(&mut self) {
         let now = self.now();
-        while let Some(output) = self.inventory.poll_output() {
-            match output {
-                Output::Command(to, command) => self.courier.push(now, to, command, unpredictable),
-                Output::Event(event) => self.push_event(now, event),
-                Output::Ask(question) => {
-                    if self.dispatcher.push_question(question) {
-                        self.journal.metrics.questions_failed.increment();
-                    }
-                }
-                Output::Deleted(instance) => {
-                    let dropped = self.dispatcher.handle_deleted(instance);
-                    self.journal.metrics.events.outdated.add(dropped as u64);
-                    if dropped > 0 {
-                        debug!(%instance, dropped, "events of a deleted instance dropped");
-                    }
-                }
-                Output::Moved(instance) => {
-                    let dropped = self.dispatcher.handle_moved(instance);
-                    self.journal.metrics.events.outdated.add(dropped as u64);
-                    if dropped > 0 {
-                        let host = self.inventory.host_of(instance).unwrap_or_default();
-                        self.journal.outdated(instance, &host, dropped);
-                    }
-                }
-                Output::ReadyForMaintenance => {
-                    self.journal.metrics.hosts_asked.increment();
-                    self.maintenance.announce();
-                }
-                Output::Note(note) => {
-                    self.histories.note(now, &note);
-                    self.journal.note(&note);
-                }
-            }
+        self.core.carry_out(now);
+        if self.core.poll_hosts_wanted() {
+            self.maintenance.announce();
+        }
+        if let Some(job) = self.core.poll_job(now)
+            // There is always room: the former job is done.
+            && let Err(error) = self.jobs.try_send(job)
+        {
+            error!(%error, "the VIM cannot be told: the transmitter is gone");
+        }
+        while let Some(letter) = self.core.poll_letter(now, unix_micros(), &mut self.letter) {
+            let sent = self.fleet.send(&self.letter, letter.to).await;
+            self.core.handle_sent(&letter, sent);
         }
     }
 
     fn write_health(&self) {
-        let (hosts, instances) = (self.inventory.host_count(), self.inventory.instance_count());
+        let (hosts, instances) =
+            (self.core.inventory.host_count(), self.core.inventory.instance_count());
         self.service.write_health(&format!("hosts: {hosts}\ninstances: {instances}\n"));
     }
 
@@ -322,8 +282,8 @@ impl Daemon {
                 self.config.reloadable = new;
                 let keys = Change::plain("[security]", &self.config.guard, &loaded.config.guard);
                 if keys.is_some() {
-                    self.courier.set_always_numbered(loaded.config.guard.seals());
-                    self.fleet.set_guard(loaded.config.guard.clone());
+                    self.core.courier.set_always_numbered(loaded.config.guard.seals());
+                    self.core.desk.set_guard(loaded.config.guard.clone());
                     self.config.guard = loaded.config.guard;
                 }
                 let levels = (old.log_level, new.log_level);

@@ -6,6 +6,7 @@
 
 mod cli;
 mod config;
+mod core;
 mod courier;
 mod daemon;
 mod fleet;

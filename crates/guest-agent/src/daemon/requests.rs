@@ -41,18 +41,18 @@ impl Daemon {
     /// The metrics for those who ask, or the next piece of them.
     pub(super) fn show_metrics(&mut self) {
         let outbox = Outbox {
-            events: self.dispatcher.event_count(),
-            oldest: self.dispatcher.oldest_event(self.now()),
-            questions: self.dispatcher.question_count(),
-            vim_up: self.vim_failure.is_none(),
+            events: self.core.dispatcher.event_count(),
+            oldest: self.core.dispatcher.oldest_event(self.now()),
+            questions: self.core.dispatcher.question_count(),
+            vim_up: self.core.vim_failure.is_none(),
         };
-        let (unacknowledged, silent) = self.courier.unacknowledged(self.now(), SILENT);
-        let delivery = Delivered { unacknowledged, silent, held: self.courier.held() };
+        let (unacknowledged, silent) = self.core.courier.unacknowledged(self.now(), SILENT);
+        let delivery = Delivered { unacknowledged, silent, held: self.core.courier.held() };
         self.exporter.render(&Observed {
             delivery,
-            metrics: &self.journal.metrics,
+            metrics: &self.core.journal.metrics,
             http: &self.counts,
-            inventory: &self.inventory,
+            inventory: &self.core.inventory,
             muted: self.mutes.len(),
             outbox,
             per_instance: self.config.reloadable.metrics.per_instance,
@@ -62,14 +62,14 @@ impl Daemon {
     fn status(&self) -> Status {
         let now = self.now();
         let secs = |at: MonotonicTime| now.since(at).as_secs_f64();
-        let mut hosts: Vec<_> = self.inventory.hosts(now).collect();
+        let mut hosts: Vec<_> = self.core.inventory.hosts(now).collect();
         for host in &mut hosts {
-            let (acknowledges, unacknowledged, silence) = self.courier.delivery(now, host.ip);
+            let (acknowledges, unacknowledged, silence) = self.core.courier.delivery(now, host.ip);
             let silent_secs = silence.map(|silence| silence.as_secs_f64());
             host.delivery = Delivery { acknowledges, unacknowledged, silent_secs };
         }
         hosts.sort_unstable_by(|a, b| a.hostname.cmp(&b.hostname));
-        let mut instances: Vec<_> = self.inventory.instances().collect();
+        let mut instances: Vec<_> = self.core.inventory.instances().collect();
         instances.sort_unstable_by_key(|instance| instance.uuid);
         for instance in &mut instances {
             instance.past = self.past(now, instance.uuid);
@@ -85,19 +85,19 @@ impl Daemon {
             maintenance: self.maintenance.local_addr().ok(),
             maintenance_heard_secs: self.maintenance_heard.map(secs),
             vim: self.config.vim.to_string(),
-            vim_heard_secs: self.vim_heard.map(secs),
+            vim_heard_secs: self.core.vim_heard.map(secs),
             outbox: Waiting {
-                events: self.dispatcher.event_count(),
-                oldest_secs: self.dispatcher.oldest_event(now).map(|age| age.as_secs_f64()),
-                questions: self.dispatcher.question_count(),
-                last_failure: self.vim_failure.clone(),
+                events: self.core.dispatcher.event_count(),
+                oldest_secs: self.core.dispatcher.oldest_event(now).map(|age| age.as_secs_f64()),
+                questions: self.core.dispatcher.question_count(),
+                last_failure: self.core.vim_failure.clone(),
             },
             security: self.config.guard.to_string(),
-            unacknowledged: self.courier.unacknowledged(now, SILENT).0,
-            held: self.courier.held(),
+            unacknowledged: self.core.courier.unacknowledged(now, SILENT).0,
+            held: self.core.courier.held(),
             hosts,
             instances,
-            metrics: serde_json::to_value(&self.journal.metrics).unwrap_or_default(),
+            metrics: serde_json::to_value(&self.core.journal.metrics).unwrap_or_default(),
             http_counts: serde_json::to_value(&*self.counts).unwrap_or_default(),
         }
     }
@@ -105,9 +105,9 @@ impl Daemon {
     fn detail(&self, instance: InstanceId) -> Result<Detail, String> {
         let now = self.now();
         let (known, host_reporting) =
-            self.inventory.instance(instance).ok_or_else(|| no_such(instance))?;
+            self.core.inventory.instance(instance).ok_or_else(|| no_such(instance))?;
         let past = self.past(now, instance);
-        let transitions = self.histories.get(instance).into_iter();
+        let transitions = self.core.histories.get(instance).into_iter();
         Ok(Detail {
             instance: InstanceStatus { past, ..known },
             host_reporting,
@@ -120,7 +120,7 @@ impl Daemon {
 
     fn past(&self, now: MonotonicTime, instance: InstanceId) -> Past {
         let muted = self.mutes.status(Instant::now(), instance);
-        let Some(History { fault, since, .. }) = self.histories.get(instance) else {
+        let Some(History { fault, since, .. }) = self.core.histories.get(instance) else {
             return Past { muted, ..Past::default() };
         };
         Past {
@@ -133,11 +133,11 @@ impl Daemon {
     fn mute(&mut self, request: &ControlRequest) -> Result<(), String> {
         let order = MuteOrder::<InstanceId>::read(&request.command)?;
         let instance = order.instance;
-        let host = self.inventory.host_of(instance).ok_or_else(|| no_such(instance))?;
+        let host = self.core.inventory.host_of(instance).ok_or_else(|| no_such(instance))?;
         let MuteOrder { time, reason, .. } = order.clone();
         self.mutes.insert(Instant::now(), order).map_err(|error| error.to_string())?;
-        self.inventory.mute(instance);
-        self.journal.muted(instance, &host, time, &reason);
+        self.core.inventory.mute(instance);
+        self.core.journal.muted(instance, &host, time, &reason);
         Ok(())
     }
 
@@ -158,9 +158,9 @@ impl Daemon {
     }
 
     fn no_longer_muted(&mut self, instance: InstanceId, why: &str) {
-        self.inventory.unmute(instance);
-        let host = self.inventory.host_of(instance);
-        self.journal.unmuted(instance, host.as_deref(), why);
+        self.core.inventory.unmute(instance);
+        let host = self.core.inventory.host_of(instance);
+        self.core.journal.unmuted(instance, host.as_deref(), why);
     }
 }
 

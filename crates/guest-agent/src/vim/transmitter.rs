@@ -118,30 +118,35 @@ impl Transmitter {
     }
 
     async fn carry_out(&self, job: Job) -> Done {
-        match job {
+        let (request, max_body, limits) = match &job {
             Job::Event(event) => {
-                let request = Request::event(&self.vim, &event);
-                let reply =
-                    exchange(&self.vim, &request, MAX_EVENT_ANSWER, self.event_limits).await;
-                Done::Event(match reply {
-                    Ok(Reply::Success(_) | Reply::Silence) => EventOutcome::Delivered,
-                    Ok(Reply::Refused(refusal)) => EventOutcome::Refused(refusal),
-                    Err(failure) => EventOutcome::Failed(failure),
-                })
+                (Request::event(&self.vim, event), MAX_EVENT_ANSWER, self.event_limits)
             }
             Job::Question(question) => {
-                let request = Request::question(&self.vim, &question);
-                let reply = exchange(&self.vim, &request, MAX_ANSWER, self.question_limits).await;
-                let answer = match reply {
-                    Ok(Reply::Success(Ok(body))) => read(question.topic, &body),
-                    Ok(Reply::Silence) => Err(Unanswered::Silent),
-                    Ok(Reply::Refused(refusal)) => Err(Unanswered::Refused(refusal)),
-                    Ok(Reply::Success(Err(failure))) | Err(failure) => {
-                        Err(Unanswered::Away(failure))
-                    }
-                };
-                Done::Question(question, answer)
+                (Request::question(&self.vim, question), MAX_ANSWER, self.question_limits)
             }
+        };
+        let reply = exchange(&self.vim, &request, max_body, limits).await;
+        conclude(job, reply)
+    }
+}
+
+/// What the VIM's reply means for the job.
+pub(super) fn conclude(job: Job, reply: Result<Reply, Failure>) -> Done {
+    match job {
+        Job::Event(_) => Done::Event(match reply {
+            Ok(Reply::Success(_) | Reply::Silence) => EventOutcome::Delivered,
+            Ok(Reply::Refused(refusal)) => EventOutcome::Refused(refusal),
+            Err(failure) => EventOutcome::Failed(failure),
+        }),
+        Job::Question(question) => {
+            let answer = match reply {
+                Ok(Reply::Success(Ok(body))) => read(question.topic, &body),
+                Ok(Reply::Silence) => Err(Unanswered::Silent),
+                Ok(Reply::Refused(refusal)) => Err(Unanswered::Refused(refusal)),
+                Ok(Reply::Success(Err(failure))) | Err(failure) => Err(Unanswered::Away(failure)),
+            };
+            Done::Question(question, answer)
         }
     }
 }

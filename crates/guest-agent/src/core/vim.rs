@@ -1,15 +1,15 @@
-//! The main loop's side of the VIM: what goes to it, and what came of that.
+//! The VIM's side of it: what goes to it, and what came of that.
 
 use std::time::Duration;
 
 use daemon_kit::describe;
-use tokio::time::Instant;
-use tracing::{debug, error};
+use heartbeat_proto::MonotonicTime;
+use tracing::debug;
 
-use super::Daemon;
-use crate::vim::{Done, Pushed, Report, VimAnswer};
+use super::Core;
+use crate::vim::{Done, Job, Pushed, Report, VimAnswer};
 
-impl Daemon {
+impl Core {
     /// Counts and logs what had to go for a new event.
     pub(super) fn note_pushed(&mut self, pushed: Pushed) {
         let dropped = match pushed {
@@ -20,36 +20,31 @@ impl Daemon {
         self.journal.dropped(&dropped);
     }
 
-    /// Hands the next request over, if the one before is done.
-    pub(super) fn next_job(&mut self) {
-        if let Some(job) = self.dispatcher.poll_job(self.now()) {
-            self.asked_vim_at = Instant::now();
-            // There is always room: the former job is done.
-            if let Err(error) = self.jobs.try_send(job) {
-                error!(%error, "the VIM cannot be told: the transmitter is gone");
-            }
-        }
+    /// The next request to the VIM, if the one before is done.
+    pub(crate) fn poll_job(&mut self, now: MonotonicTime) -> Option<Job> {
+        let job = self.dispatcher.poll_job(now)?;
+        self.asked_vim_at = now;
+        Some(job)
     }
 
     /// Something came of the last request.
-    pub(super) fn handle_done(&mut self, done: Done) {
-        let now = self.now();
+    pub(crate) fn handle_done(&mut self, now: MonotonicTime, done: Done) {
         let metrics = &self.journal.metrics;
         let times = match done {
             Done::Event(_) => &metrics.event_times,
             Done::Question(..) => &metrics.question_times,
         };
-        times.observe(self.asked_vim_at.elapsed());
+        times.observe(now.since(self.asked_vim_at));
         match self.dispatcher.handle_done(now, done) {
             Report::Nothing => {}
             Report::Delivered { event, waited } => {
                 metrics.events.delivered(&event.kind, waited);
-                self.vim_is_there();
+                self.vim_is_there(now);
                 debug!(instance = %event.instance, waited_ms = waited.as_millis(), "VIM told");
             }
             Report::Refused { event, refusal } => {
                 metrics.events.refused(&event.kind);
-                self.vim_is_there();
+                self.vim_is_there(now);
                 self.journal.refused(&event, &refusal.to_string());
             }
             Report::Failed { failure, pause } => {
@@ -58,7 +53,7 @@ impl Daemon {
             }
             Report::Answered { question, answer } => {
                 metrics.questions_answered.increment();
-                self.vim_is_there();
+                self.vim_is_there(now);
                 match answer {
                     VimAnswer::State(state) => self.inventory.handle_host_state(&question, &state),
                     VimAnswer::Instances(list) => self.inventory.handle_instances(&question, &list),
@@ -79,8 +74,8 @@ impl Daemon {
         }
     }
 
-    fn vim_is_there(&mut self) {
-        self.vim_heard = Some(self.now());
+    fn vim_is_there(&mut self, now: MonotonicTime) {
+        self.vim_heard = Some(now);
         if self.vim_failure.take().is_some() {
             self.journal.vim_back(self.dispatcher.event_count());
         }
