@@ -44,7 +44,7 @@ pub(crate) struct Core {
     /// When the job that is with the transmitter was handed over.
     asked_vim_at: MonotonicTime,
     hosts_wanted: bool,
-    random: fn() -> u32,
+    random: Box<dyn FnMut() -> u32>,
 }
 
 /// A datagram to a guestServer, to be sent now.
@@ -67,7 +67,7 @@ pub(crate) enum Contents {
 
 impl Core {
     /// Nothing is known yet. `seals`: whether datagrams are sealed; `random` gives numbers that nobody can guess.
-    pub(crate) fn new(desk: Desk, seals: bool, random: fn() -> u32) -> Self {
+    pub(crate) fn new(desk: Desk, seals: bool, random: Box<dyn FnMut() -> u32>) -> Self {
         let mut courier = Courier::default();
         courier.set_always_numbered(seals);
         Self {
@@ -101,7 +101,9 @@ impl Core {
     pub(crate) fn carry_out(&mut self, now: MonotonicTime) {
         while let Some(output) = self.inventory.poll_output() {
             match output {
-                Output::Command(to, command) => self.courier.push(now, to, command, self.random),
+                Output::Command(to, command) => {
+                    self.courier.push(now, to, command, &mut self.random);
+                }
                 Output::Event(event) => self.push_event(now, event),
                 Output::Ask(question) => {
                     if self.dispatcher.push_question(question) {

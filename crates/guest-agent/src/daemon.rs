@@ -34,7 +34,7 @@ use crate::metrics::Fate;
 use crate::vim::{Done, Job, Transmitter};
 
 /// How often the maintenance system is asked for the hosts until it tells of the first one.
-const READY_PERIOD: Duration = Duration::from_secs(30);
+pub(crate) const READY_PERIOD: Duration = Duration::from_secs(30);
 
 const STATUS: &str = "serving the VIM";
 
@@ -112,7 +112,7 @@ impl Daemon {
         let (jobs, done) = Transmitter::spawn(config.vim.clone());
         let daemon = Self {
             start: Instant::now(),
-            core: Core::new(desk, seals, unpredictable),
+            core: Core::new(desk, seals, Box::new(unpredictable)),
             mutes: Mutes::default(),
             fleet,
             letter: Vec::with_capacity(MAX_LEN),

@@ -1,7 +1,8 @@
 //! guestAgent: takes commands from the orchestrator, commands the guestServers, and reports
 //! failures, changes of state and votes.
 //!
-//! The program as a library, so that its manual page is made from its command line; nothing else uses it but the fuzz targets. See
+//! The program as a library, so that its manual page is made from its command line; nothing else uses it but the fuzz
+//! targets and the simulation. See
 //! ARCHITECTURE.md for what is where.
 
 mod cli;
@@ -21,6 +22,9 @@ mod journal;
 mod keygen;
 mod maintenance;
 mod metrics;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod status;
 mod vim;
 

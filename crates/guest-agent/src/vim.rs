@@ -28,6 +28,8 @@ pub(crate) mod fuzzing;
 mod outbox;
 mod questions;
 mod request;
+#[cfg(feature = "simulation")]
+mod simulation;
 mod transmitter;
 
 #[cfg(test)]
@@ -36,4 +38,6 @@ mod stand_in;
 pub(crate) use address::VimAddress;
 pub(crate) use dispatcher::{Dispatcher, Report};
 pub(crate) use outbox::{CAPACITY, Pushed};
+#[cfg(feature = "simulation")]
+pub(crate) use simulation::SimulatedReply;
 pub(crate) use transmitter::{Done, Job, Transmitter, VimAnswer};

@@ -6,7 +6,7 @@
 
 mod machine;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heartbeat_proto::InstanceId;
@@ -63,7 +63,8 @@ pub(crate) struct Instances {
     journal: Arc<Journal>,
     settings: Settings,
     host_reporting: bool,
-    entries: HashMap<InstanceId, Entry>,
+    /// In an order, so that what is done for all of them is done in one.
+    entries: BTreeMap<InstanceId, Entry>,
     generations: u64,
 }
 
@@ -74,7 +75,7 @@ impl Instances {
         journal: Arc<Journal>,
         settings: Settings,
     ) -> Self {
-        let entries = HashMap::new();
+        let entries = BTreeMap::new();
         Self { machine, journal, settings, host_reporting: true, entries, generations: 0 }
     }
 
@@ -118,7 +119,7 @@ impl Instances {
     }
 
     fn listing(&mut self, channels: Vec<(InstanceId, Naming, Inode)>) {
-        let mut listed: HashMap<InstanceId, Files> = HashMap::with_capacity(channels.len());
+        let mut listed: BTreeMap<InstanceId, Files> = BTreeMap::new();
         for (instance, naming, inode) in channels {
             listed.entry(instance).or_default().set(naming, Some(inode));
         }

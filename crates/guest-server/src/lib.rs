@@ -1,7 +1,8 @@
 //! guestServer: heartbeats the virtual machines of a compute host through their channels and
 //! reports to the controller.
 //!
-//! The program as a library, so that its manual page is made from its command line; nothing else uses it. See
+//! The program as a library, so that its manual page is made from its command line; nothing else uses it but
+//! the simulation. See
 //! ARCHITECTURE.md for what is where.
 
 mod channel;
@@ -17,6 +18,9 @@ mod instances;
 mod journal;
 mod metrics;
 mod seat;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod status;
 mod watch;
 

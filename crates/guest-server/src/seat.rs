@@ -139,6 +139,12 @@ impl Seat {
         lock(&self.orders).pop_front()
     }
 
+    /// How many orders wait.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.orders).len()
+    }
+
     /// Orders that came too late for the task.
     pub(crate) fn left_over(&self) -> VecDeque<Order> {
         std::mem::take(&mut *lock(&self.orders))

@@ -76,7 +76,7 @@ impl Core {
         // A guestServer may speak before its host is known; what it is, is worth knowing by then.
         let stranger = || courier.has_room().then(|| from.ip().to_canonical());
         if let Some(host) = inventory.server_address(from, &hosted.hostname).or_else(stranger) {
-            courier.handle_heard(now, host, numbering, &hosted.hostname, self.random);
+            courier.handle_heard(now, host, numbering, &hosted.hostname, &mut self.random);
         }
         let heard = inventory.handle_event(now, from, &hosted);
         datagrams.server_sent(Some(event.name()), heard.into());

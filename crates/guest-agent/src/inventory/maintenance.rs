@@ -88,7 +88,7 @@ impl Inventory {
                 added_at: self.revision,
                 state_known: false,
                 instances_known: false,
-                instances: std::collections::HashSet::new(),
+                instances: std::collections::BTreeSet::new(),
                 heard_at: None,
                 other_address: None,
                 reminders: 0,

@@ -14,7 +14,7 @@ mod output;
 mod servers;
 mod view;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ struct Host {
     /// Whether the VIM has answered for its state and its instances.
     state_known: bool,
     instances_known: bool,
-    instances: HashSet<InstanceId>,
+    /// In an order, so that what is sent for all of them is sent in one.
+    instances: BTreeSet<InstanceId>,
     /// When its guestServer last said something.
     heard_at: Option<MonotonicTime>,
     /// An address of its own that it was seen to send from, other than `ip`.

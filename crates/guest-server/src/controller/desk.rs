@@ -116,6 +116,12 @@ impl Desk {
         }
     }
 
+    /// The reports that the controller has not acknowledged as done.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn reports(&self) -> impl Iterator<Item = &ServerEvent> {
+        self.outgoing.pending_reports()
+    }
+
     /// Other keys, or another mode.
     pub(crate) fn set_guard(&mut self, guard: Guard) {
         self.outgoing.set_always_numbered(guard.seals());

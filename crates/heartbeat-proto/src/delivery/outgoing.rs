@@ -192,6 +192,12 @@ impl<M: Parcel + Clone> Outgoing<M> {
         self.queue.reports.len()
     }
 
+    /// The reports that are kept.
+    pub fn pending_reports(&self) -> impl Iterator<Item = &M> {
+        let entries = self.reports.iter().filter_map(|(_, serial)| self.entries.get(serial));
+        entries.map(|entry| &entry.message)
+    }
+
     /// How long the oldest of them has been kept.
     #[must_use]
     pub fn oldest(&self, now: MonotonicTime) -> Option<Duration> {
