@@ -208,11 +208,12 @@ impl Journal {
                 );
             }
             Note::AlarmWithheld { instance, host, state, why } => {
-                let counter = match why {
-                    Withheld::Reporting => &self.metrics.alarms_withheld,
-                    Withheld::Muted => &self.metrics.alarms_muted,
-                };
-                counter.increment();
+                match why {
+                    Withheld::Reporting => self.metrics.alarms_withheld.increment(),
+                    Withheld::Muted => self.metrics.alarms_muted.increment(),
+                    // It comes again.
+                    Withheld::Unknown => {}
+                }
                 limited!(
                     self.alarms.allow(now), info, %instance, host = &**host, state, why = why.text(),
                     "instance failed; not told to the VIM"

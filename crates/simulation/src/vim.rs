@@ -38,6 +38,8 @@ pub(crate) struct Vim {
     pub(crate) instances: Vec<Instance>,
     flights: Vec<Flight>,
     numbers: u64,
+    /// When it has taken all that was sent to it: it is one thread, and takes one request after the other.
+    busy_until: Millis,
 }
 
 impl Vim {
@@ -59,18 +61,20 @@ impl Vim {
             instances: guests.iter().map(instance).collect(),
             flights: Vec::new(),
             numbers: 0,
+            busy_until: 0,
         }
     }
 
-    /// A request is sent. Gives its number, and after how many milliseconds it arrives.
-    pub(crate) fn send(&mut self, request: Request) -> (u64, Millis) {
+    /// A request is sent. Gives its number, and when it is taken.
+    pub(crate) fn send(&mut self, now: Millis, request: Request) -> (u64, Millis) {
         self.numbers += 1;
         self.flights.push(Flight { number: self.numbers, request });
         let delay = match self.mode {
             VimMode::Slow(delay) => delay,
             VimMode::Up | VimMode::Away | VimMode::Failing | VimMode::Silent => 1,
         };
-        (self.numbers, delay)
+        self.busy_until = self.busy_until.max(now + delay);
+        (self.numbers, self.busy_until)
     }
 
     /// The events that are under way to it.
@@ -81,7 +85,7 @@ impl Vim {
         })
     }
 
-    /// A request has arrived: it is answered so.
+    /// A request is taken: it is answered so.
     pub(crate) fn take(&mut self, number: u64, ledger: &mut Ledger) -> Option<Reply> {
         let place = self.flights.iter().position(|flight| flight.number == number)?;
         let Flight { request, .. } = self.flights.swap_remove(place);

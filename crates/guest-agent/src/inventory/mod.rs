@@ -65,6 +65,13 @@ struct Host {
     reminders: u8,
 }
 
+impl Host {
+    /// Whether the VIM has said whether faults of its instances are reported.
+    fn is_reporting_known(&self) -> bool {
+        self.state_known || self.switched_at != Revision::default()
+    }
+}
+
 /// An instance, as far as it is known.
 #[derive(Debug)]
 struct Instance {

@@ -104,6 +104,8 @@ pub(crate) enum Withheld {
     Reporting,
     /// An operator has muted the instance.
     Muted,
+    /// The VIM has not said yet whether faults of its host are reported; its guestServer keeps it until then.
+    Unknown,
 }
 
 impl Withheld {
@@ -111,6 +113,7 @@ impl Withheld {
         match self {
             Self::Reporting => "its reporting is off",
             Self::Muted => "it is muted",
+            Self::Unknown => "it is not known yet whether its host's reporting is on",
         }
     }
 }
@@ -124,7 +127,8 @@ pub(crate) enum Heard {
     UnknownSender,
     /// Its instance is not known, or not on that host.
     Foreign,
-    /// Its instance is not known, and its host's instances are not known yet: we have just started, and may know more soon.
+    /// Its instance is not known, and its host's instances are not known yet, or it is a failure, and whether its host's
+    /// reporting is on is not known yet: we have just started, and may know more soon.
     TooEarly,
 }
 

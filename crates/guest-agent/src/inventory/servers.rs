@@ -6,7 +6,7 @@ use heartbeat_proto::control::{AgentCommand, Hosted, InstanceInfo, ServerEvent, 
 use heartbeat_proto::vim::{AlarmState, EventKind, GuestResponse};
 use heartbeat_proto::{HostId, InstanceId, MonotonicTime};
 
-use super::output::{Found, Heard, Note};
+use super::output::{Found, Heard, Note, Withheld};
 use super::{Inventory, Times};
 
 impl Inventory {
@@ -40,6 +40,22 @@ impl Inventory {
             let may_be_here = !self.instances.contains_key(&instance)
                 && self.hosts.get(&host).is_some_and(|host| !host.instances_known);
             return if may_be_here { Heard::TooEarly } else { Heard::Foreign };
+        }
+        let failure = match event {
+            ServerEvent::IllHealth(instance, _) => Some((*instance, "unhealthy")),
+            ServerEvent::Loss(instance) => Some((*instance, "failed")),
+            ServerEvent::MonitorReady
+            | ServerEvent::Instance(..)
+            | ServerEvent::Running(..)
+            | ServerEvent::Stopped(..)
+            | ServerEvent::VoteNotify(..) => None,
+        };
+        if let Some((instance, state)) = failure
+            && self.hosts.get(&host).is_some_and(|host| !host.is_reporting_known())
+        {
+            let (host, why) = (self.host_name(host), Withheld::Unknown);
+            self.out.note(Note::AlarmWithheld { instance, host, state, why });
+            return Heard::TooEarly;
         }
         match event {
             ServerEvent::MonitorReady => {

@@ -81,8 +81,8 @@ impl Site<'_> {
             self.later(5, Happening::HostsTold(life));
         }
         if let Some(request) = request {
-            let (number, delay) = self.vim.send(request);
-            self.later(delay, Happening::VimTakes(number, life));
+            let (number, at) = self.vim.send(self.now, request);
+            self.at(at, Happening::VimTakes(number, life));
         }
         for (to, bytes) in datagrams {
             let host = (0..self.hosts.len()).find(|host| address(*host) == to);

@@ -55,6 +55,25 @@ fn loss_and_illhealth_are_alarms_only_while_reporting_is_enabled_at_both_levels(
 }
 
 #[test]
+fn a_failure_is_not_judged_before_it_is_known_whether_its_host_is_reported() {
+    let mut bench = Bench::new();
+    bench.add_host(1);
+    bench.vim_lists(1, &[(1, 1, "enabled")]);
+    bench.server(1, ServerEvent::Loss(instance_id(1)));
+    assert_eq!(bench.words(), NOTHING);
+    let note = Note::AlarmWithheld {
+        instance: instance_id(1),
+        host: "compute-1".into(),
+        state: "failed",
+        why: Withheld::Unknown,
+    };
+    assert_eq!(bench.notes(), [&note]);
+    bench.vim_says_state(1, "enabled");
+    bench.server(1, ServerEvent::Loss(instance_id(1)));
+    assert!(bench.words().contains(&"i1 on compute-1: failed, log".to_owned()));
+}
+
+#[test]
 fn alarms_have_the_bodies_that_the_vim_expects() {
     let mut bench = stopped();
     for (event, state) in [
