@@ -158,9 +158,14 @@ impl Site<'_> {
             let (wanted, id) = (self.wanted.1[place], self.guests[place].instance);
             if self.vim.instances[place].reporting != wanted {
                 let name = self.vim.hosts[self.guests[place].host].name.clone();
-                let switch = |agent: &mut Agent, now| agent.switch_instance(now, id, &name, wanted);
-                if self.with_agent(switch) == Some(true) {
+                let switched = self.with_agent(|agent, now| {
+                    let done = agent.switch_instance(now, id, &name, wanted);
+                    agent.instance(id).filter(|_| done)
+                });
+                if let Some((_, _, heartbeating)) = switched.flatten() {
                     self.vim.instances[place].reporting = wanted;
+                    // The answer says so.
+                    self.vim.instances[place].heartbeating = Some(heartbeating);
                     self.switched(|guest| guest.instance == id);
                 }
             }
