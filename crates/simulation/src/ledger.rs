@@ -1,6 +1,7 @@
 //! The books: what guestServers reported, what the VIM was told, and how often it may be and has to be.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use heartbeat_proto::InstanceId;
 use heartbeat_proto::control::ServerEvent;
@@ -108,6 +109,32 @@ impl Tally {
         self.datagrams_hurt += other.datagrams_hurt;
         self.doubled += other.doubled;
         self.excused += other.excused;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seeds, deaths, watched, losses, alarms, asked, votes, .. } = self;
+        let Self {
+            servers_killed, agents_killed, outages, datagrams_hurt, doubled, excused, ..
+        } = self;
+        writeln!(f, "{seeds} seeds")?;
+        writeln!(
+            f,
+            "{deaths} deaths of guests, {watched} of them before the eyes of a guestServer"
+        )?;
+        writeln!(f, "{losses} failures reported, {alarms} alarms at the VIM")?;
+        writeln!(f, "{asked} votes and notifications asked for, {votes} outcomes at the VIM")?;
+        writeln!(f, "{servers_killed} guestServers and {agents_killed} guestAgents killed")?;
+        writeln!(
+            f,
+            "{outages} outages of the VIM, {datagrams_hurt} datagrams lost, doubled or cut"
+        )?;
+        write!(
+            f,
+            "{doubled} told once more, for guestAgent was killed in between; {excused} lost with their \
+             guestServer, or outdated"
+        )
     }
 }
 
