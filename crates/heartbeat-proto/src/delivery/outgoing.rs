@@ -194,7 +194,8 @@ impl<M: Parcel + Clone> Outgoing<M> {
 
     /// The reports that are kept.
     pub fn pending_reports(&self) -> impl Iterator<Item = &M> {
-        let entries = self.reports.iter().filter_map(|(_, serial)| self.entries.get(serial));
+        let entries =
+            self.queue.reports.iter().filter_map(|(_, serial)| self.queue.entries.get(serial));
         entries.map(|entry| &entry.message)
     }
 

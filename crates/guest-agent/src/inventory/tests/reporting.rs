@@ -58,7 +58,7 @@ fn loss_and_illhealth_are_alarms_only_while_reporting_is_enabled_at_both_levels(
 fn a_failure_is_not_judged_before_it_is_known_whether_its_host_is_reported() {
     let mut bench = Bench::new();
     bench.add_host(1);
-    bench.vim_lists(1, &[(1, 1, "enabled")]);
+    bench.vim_lists(1, &[(1, "enabled")]);
     bench.server(1, ServerEvent::Loss(instance_id(1)));
     assert_eq!(bench.words(), NOTHING);
     let note = Note::AlarmWithheld {
