@@ -40,7 +40,7 @@ const WITHOUT_A_RATE: [&str; 25] = [
     "small receive buffer: raise net.core.rmem_max",
     "stopping",
     "stopping before everything was reported",
-    "stopping before the VIM was told everything; states are found anew, alarms and votes are not",
+    "stopping before the VIM was told everything; guestServers that acknowledge tell alarms and votes again",
     "the channel directory is slow: ready before it was read",
     "waiting for files to appear before starting",
     // At a monitor's USR1.

@@ -192,7 +192,7 @@ impl Daemon {
         if waiting > 0 {
             warn!(
                 waiting,
-                "stopping before the VIM was told everything; states are found anew, alarms and votes are not"
+                "stopping before the VIM was told everything; guestServers that acknowledge tell alarms and votes again"
             );
         }
         // The pidfile last: who starts when it is gone finds the ports free.

@@ -1,11 +1,11 @@
 //! The guestServers' side of it: what is heard, what is acknowledged when, what is sent again.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use daemon_kit::describe;
 use heartbeat_proto::MonotonicTime;
-use heartbeat_proto::control::{Ack, ServerEvent};
+use heartbeat_proto::control::{Ack, REVISION, ServerEvent};
 use heartbeat_proto::delivery::Verdict;
 use heartbeat_proto::vim::{EventKind, InstanceEvent};
 
@@ -74,8 +74,15 @@ impl Core {
             Verdict::Fresh(receipt) => Some(receipt),
         };
         // A guestServer may speak before its host is known; what it is, is worth knowing by then.
-        let stranger = || courier.has_room().then(|| from.ip().to_canonical());
-        if let Some(host) = inventory.server_address(from, &hosted.hostname).or_else(stranger) {
+        let sender = from.ip().to_canonical();
+        let stranger = || courier.has_room().then_some(sender);
+        // Whoever uses its name from elsewhere does not make a guestServer that acknowledges one that does not.
+        let believed = |host: &IpAddr| {
+            let acknowledges = courier.delivery(now, *host).0 == Some(true);
+            numbering.revision >= REVISION || *host == sender || !acknowledges
+        };
+        let host = inventory.server_address(from, &hosted.hostname).or_else(stranger);
+        if let Some(host) = host.filter(believed) {
             courier.handle_heard(now, host, numbering, &hosted.hostname, &mut self.random);
         }
         let heard = inventory.handle_event(now, from, &hosted);
