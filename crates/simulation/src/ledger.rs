@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use heartbeat_proto::InstanceId;
-use heartbeat_proto::control::ServerEvent;
+use heartbeat_proto::control::{Datagram, ServerEvent};
 use heartbeat_proto::session::Report;
 use heartbeat_proto::vim::{AlarmState, EventKind};
 
@@ -38,6 +38,12 @@ impl Key {
             | ServerEvent::Stopped(..)
             | ServerEvent::IllHealth(..) => None,
         }
+    }
+
+    /// What a datagram of a guestServer's reports.
+    pub(crate) fn sent(bytes: &[u8]) -> Option<Self> {
+        let hosted = ServerEvent::decode(&Datagram::decode(bytes).ok()?).ok()?;
+        Self::kept(&hosted.event)
     }
 
     pub(crate) fn told(instance: InstanceId, kind: &EventKind) -> Option<Self> {
@@ -192,7 +198,7 @@ impl Ledger {
         self.excuse(&Key::Loss(instance));
     }
 
-    /// guestAgent is killed while its guestServer keeps this and the VIM has it, or is about to.
+    /// guestAgent is killed while its guestServer keeps this, or a copy is on its way, and the VIM has it, or is about to.
     pub(crate) fn allow_again(&mut self, key: &Key, in_flight: bool) {
         if let Some(count) = self.counts.get_mut(key)
             && (count.delivered > 0 || in_flight)

@@ -12,7 +12,7 @@
 //!   failed, once. That cannot be had where the guestServer was killed before it handed its report over, or before it
 //!   noticed (the next one never had that guest's heartbeat), or where the channel was replaced before it noticed (that
 //!   ends the heartbeat, with STOPPED). Where guestAgent was killed after the VIM had taken a report and before
-//!   its guestServer knew, the VIM may be told once more for each time;
+//!   its guestServer knew, or while a late copy of it was on its way, the VIM may be told once more for each time;
 //! - nobody was told to have failed who had answered in time;
 //! - each outcome of a vote was told once, with the same exceptions;
 //! - guestServers, guestAgent and VIM agree on what is reported and who is heartbeating;

@@ -13,11 +13,12 @@ use guest_agent::simulation::{Agent, Reply};
 use guest_server::simulation::Server;
 use heartbeat_proto::MonotonicTime;
 use heartbeat_proto::control::{Guard, Keyring, SecurityMode};
+use heartbeat_proto::delivery::FORMER_EPOCH;
 
 use crate::dice::Dice;
 use crate::guest::{Guest, Program};
 use crate::ledger::{Ledger, Tally};
-use crate::plan::{Millis, Plan, Weather};
+use crate::plan::{Millis, Plan, Weather, What};
 use crate::vim::Vim;
 
 /// After the last fault, when all that ran on agrees: two audits and 10 s.
@@ -187,7 +188,7 @@ impl<'a> Site<'a> {
 
     /// Lives to the end. Says what happened, or what was wrong.
     pub(crate) fn run(mut self) -> Result<Tally, String> {
-        let end = self.plan.end();
+        let end = self.plan.end() + self.deafness();
         let mut agreed = false;
         for _ in 0..MAX_TURNS {
             let next = self.next();
@@ -214,6 +215,20 @@ impl<'a> Site<'a> {
             self.turn();
         }
         Err(format!("at {} ms: too much happens", self.now))
+    }
+
+    /// A late datagram of a former guestServer's that meets a guestAgent that has just started and has heard the present one
+    /// already is taken for that of a newer life. Nothing tells which life is the newer one, so that the present one is not
+    /// heeded for [`FORMER_EPOCH`]. This is for how long that may be after the last fault.
+    fn deafness(&self) -> Millis {
+        let any = |is: fn(&What) -> bool| self.plan.events.iter().any(|event| is(&event.what));
+        let late = any(|what| matches!(what, What::Weather(_, weather) if weather.late_ms > 1));
+        let killed = any(|what| matches!(what, What::KillServer(_)));
+        if late && killed && any(|what| *what == What::KillAgent) {
+            millis(moment(0) + FORMER_EPOCH)
+        } else {
+            0
+        }
     }
 
     /// When the next thing happens.

@@ -16,6 +16,7 @@
 //! | `lateness` | how late the load and the machine themselves are |
 //! | `figure`, `report` | figures, medians of several runs, table and JSON |
 //! | `cores` | who runs where |
+//! | `soak` | no figures, but many lives of a simulated site; one that fails is an error |
 
 mod agent;
 mod arrival;
@@ -32,6 +33,7 @@ mod schedule;
 mod sealing;
 mod silence;
 mod site;
+mod soak;
 
 use std::path::PathBuf;
 
@@ -60,6 +62,15 @@ pub(crate) struct Options {
     /// Measure only the scenarios whose daemon and title contain this, as in `--only agent`
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+
+    /// Measure nothing: live many seeds of the simulated site (crates/simulation) and print what they saw; one that fails is
+    /// an error
+    #[arg(long, conflicts_with_all = ["quick", "runs", "only"])]
+    soak: bool,
+
+    /// With --soak: how many seeds
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "soak")]
+    seeds: u64,
 
     /// The daemon to measure, with the next one. This program is then the load, and starts nothing
     /// else anew
@@ -92,6 +103,9 @@ impl Setup {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.soak {
+        return soak::run(options.seeds);
+    }
     match (&options.server, &options.agent, &options.client) {
         (Some(server), Some(agent), Some(client)) => {
             let (server, agent, client) = (server.clone(), agent.clone(), client.clone());

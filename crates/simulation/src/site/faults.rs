@@ -1,5 +1,7 @@
 //! The events of the plan: what they do when they begin, and when they are over.
 
+use guest_server::simulation::Server;
+
 use super::{Happening, Site, Watch};
 use crate::guest::{Guest, Program};
 use crate::ledger::Key;
@@ -138,7 +140,10 @@ impl Site<'_> {
     fn kill_server(&mut self, host: usize) {
         let Some(server) = self.hosts[host].server.take() else { return };
         self.ledger.tally.servers_killed += 1;
-        self.hosts[host].stopped_until = 0;
+        let stopped_until = std::mem::take(&mut self.hosts[host].stopped_until);
+        self.queue.retain(|(at, _), happening| {
+            *at != stopped_until || !matches!(happening, Happening::ToServer(to, _) if *to == host)
+        });
         for key in server.unacknowledged().filter_map(Key::kept) {
             self.ledger.excuse(&key);
         }
@@ -153,12 +158,26 @@ impl Site<'_> {
             return;
         }
         self.ledger.tally.agents_killed += 1;
-        self.controller.stopped_until = 0;
-        let in_flight: Vec<Key> = self.vim.in_flight().collect();
-        for server in self.hosts.iter().filter_map(|host| host.server.as_ref()) {
-            for key in server.unacknowledged().filter_map(Key::kept) {
-                self.ledger.allow_again(&key, in_flight.contains(&key));
+        // What waited in its sockets is gone with it.
+        let stopped_until = std::mem::take(&mut self.controller.stopped_until);
+        self.queue.retain(|(at, _), happening| {
+            *at != stopped_until || !matches!(happening, Happening::ToAgent(..))
+        });
+        let with_vim: Vec<Key> = self.vim.in_flight().collect();
+        let servers = self.hosts.iter().filter_map(|host| host.server.as_ref());
+        let mut again: Vec<Key> =
+            servers.flat_map(Server::unacknowledged).filter_map(Key::kept).collect();
+        // A copy that is late meets a guestAgent that has never seen the first one.
+        for happening in self.queue.values() {
+            if let Happening::ToAgent(_, bytes) = happening
+                && let Some(key) = Key::sent(bytes)
+                && !again.contains(&key)
+            {
+                again.push(key);
             }
+        }
+        for key in again {
+            self.ledger.allow_again(&key, with_vim.contains(&key));
         }
     }
 
