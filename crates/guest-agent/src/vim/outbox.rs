@@ -9,7 +9,7 @@ use std::time::Duration;
 use heartbeat_proto::vim::{EventKind, InstanceEvent};
 use heartbeat_proto::{InstanceId, MonotonicTime};
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, MAX_PAUSE};
 use crate::courier::Receipt;
 
 /// Events that are kept at most, with the one in flight. When it is full, the oldest unsent service
@@ -123,7 +123,7 @@ impl Outbox {
             states_in_order: BTreeSet::new(),
             in_flight: None,
             released: Vec::new(),
-            backoff: Backoff::new(),
+            backoff: Backoff::up_to(MAX_PAUSE),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use heartbeat_proto::{HostId, MonotonicTime};
 
 use super::backoff::Backoff;
-use crate::inventory::{Question, Topic};
+use crate::inventory::{AUDIT_PERIOD, Question, Topic};
 
 /// Questions that wait at most: two for each of 10,000 hosts. When it is full, a new one is
 /// dropped; the next audit asks again.
@@ -26,6 +26,7 @@ pub(super) struct Questions {
     order: VecDeque<Subject>,
     waiting: HashMap<Subject, Question>,
     in_flight: Option<Subject>,
+    /// Up to an audit's period: each audit asks for what is not known yet.
     backoff: Backoff,
 }
 
@@ -35,7 +36,7 @@ impl Default for Questions {
             order: VecDeque::new(),
             waiting: HashMap::new(),
             in_flight: None,
-            backoff: Backoff::new(),
+            backoff: Backoff::up_to(AUDIT_PERIOD),
         }
     }
 }
@@ -161,5 +162,21 @@ mod tests {
         }
         assert_eq!((questions.len(), dropped), (MAX_QUESTIONS, 10));
         assert!(!questions.push(question(7, Topic::State)), "one that waits already");
+    }
+
+    /// So that no audit goes by without the VIM being asked for what it has not said.
+    #[test]
+    fn a_vim_that_is_away_for_long_is_asked_once_an_audit() {
+        let (mut questions, mut now) = (Questions::default(), NOW);
+        for _ in 0..10 {
+            questions.push(question(1, Topic::State));
+            assert!(questions.poll_question(now).is_some());
+            questions.handle_failed(now);
+            questions.push(question(1, Topic::State));
+            let ready = questions.ready_at().unwrap();
+            assert!(ready.since(now) <= AUDIT_PERIOD);
+            now = ready;
+        }
+        assert!(now.since(NOW) > 5 * AUDIT_PERIOD, "the pauses do grow");
     }
 }
