@@ -38,7 +38,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("log", "level"),
     ("security", "mode"),
     ("security", "key_file"),
-    ("security", "controllers"),
     ("metrics", "listen"),
     ("metrics", "per_instance"),
     ("agent", "hbs_failure_threshold"),
