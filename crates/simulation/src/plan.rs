@@ -114,8 +114,13 @@ impl Plan {
         let hosts = 1 + dice.place(2);
         let guests = hosts + dice.place(3);
         let sealed = dice.per_mille(300);
-        let end = START + dice.between(20_000, 60_000);
-        let count = dice.between(4, 16);
+        // Most are short, so that there can be many; in some all comes at once, and some are long.
+        let (time, count) = match dice.below(40) {
+            0 => (dice.between(120_000, 240_000), dice.between(20, 60)),
+            1..=6 => (dice.between(20_000, 60_000), dice.between(16, 40)),
+            _ => (dice.between(20_000, 60_000), dice.between(4, 16)),
+        };
+        let end = START + time;
         let mut events: Vec<Event> = (0..count)
             .map(|_| {
                 let at = dice.between(START, end);

@@ -13,12 +13,12 @@ use guest_agent::simulation::{Agent, Reply};
 use guest_server::simulation::Server;
 use heartbeat_proto::MonotonicTime;
 use heartbeat_proto::control::{Guard, Keyring, SecurityMode};
-use heartbeat_proto::delivery::FORMER_EPOCH;
+use heartbeat_proto::delivery::PRESENT_SILENCE;
 
 use crate::dice::Dice;
 use crate::guest::{Guest, Program};
 use crate::ledger::{Ledger, Tally};
-use crate::plan::{Millis, Plan, Weather, What};
+use crate::plan::{Event, Millis, Plan, Weather, What};
 use crate::vim::Vim;
 
 /// After the last fault, when all that ran on agrees: two audits and 10 s.
@@ -217,15 +217,15 @@ impl<'a> Site<'a> {
         Err(format!("at {} ms: too much happens", self.now))
     }
 
-    /// A late datagram of a former guestServer's that meets a guestAgent that has just started and has heard the present one
-    /// already is taken for that of a newer life. Nothing tells which life is the newer one, so that the present one is not
-    /// heeded for [`FORMER_EPOCH`]. This is for how long that may be after the last fault.
+    /// A late datagram of a former guestServer's, whose life guestAgent has not heard of before, is taken for that of a newer
+    /// one: nothing tells which of two lives is the newer one. Then the present one is not heeded for [`PRESENT_SILENCE`]. This is
+    /// for how long that may be after the last fault.
     fn deafness(&self) -> Millis {
-        let any = |is: fn(&What) -> bool| self.plan.events.iter().any(|event| is(&event.what));
-        let late = any(|what| matches!(what, What::Weather(_, weather) if weather.late_ms > 1));
-        let killed = any(|what| matches!(what, What::KillServer(_)));
-        if late && killed && any(|what| *what == What::KillAgent) {
-            millis(moment(0) + FORMER_EPOCH)
+        let kills = |event: &&Event| matches!(event.what, What::KillServer(_) | What::KillAgent);
+        let late = |event: &Event| matches!(event.what, What::Weather(_, w) if w.late_ms > 1);
+        let events = &self.plan.events;
+        if events.iter().any(late) && events.iter().filter(kills).count() > 1 {
+            millis(moment(0) + PRESENT_SILENCE)
         } else {
             0
         }

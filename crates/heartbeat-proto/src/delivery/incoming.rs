@@ -12,8 +12,9 @@ use crate::control::{Numbering, REVISION};
 /// Peers whose numbers are known at most; of more, the one not heard for longest is forgotten.
 pub const MAX_PEERS: usize = 10_000;
 
-/// How long what a peer said in a former life is thrown away. What is older was not on its way for so long: it lives.
-pub const FORMER_EPOCH: Duration = Duration::from_secs(30);
+/// How long the present life of a peer has to be silent before a former one is heeded again. What a former one said is thrown
+/// away until then: it was late. A former one that goes on was not over, for nothing tells which of two lives is the newer.
+pub const PRESENT_SILENCE: Duration = Duration::from_secs(5);
 
 /// Topics of a peer at which those that are older than its window are looked for.
 const MANY_TOPICS: usize = 4 * WINDOW as usize;
@@ -50,10 +51,10 @@ pub enum Verdict<P> {
     Former,
 }
 
+/// One life of a peer's: what has come of it.
 #[derive(Debug)]
-struct Peer {
+struct Life {
     epoch: u32,
-    heard: MonotonicTime,
     /// The highest number seen, and before it, bit by bit, whether each of the [`WINDOW`] numbers up to it was.
     highest: u32,
     seen: [u64; (WINDOW / 64) as usize],
@@ -65,21 +66,18 @@ struct Peer {
     held: BTreeSet<u32>,
     /// The newest message about each topic that is not much older than the window, and whether it said "alive".
     topics: HashMap<Topic, (u32, bool)>,
-    former: VecDeque<(u32, MonotonicTime)>,
 }
 
-impl Peer {
-    fn new(now: MonotonicTime, epoch: u32, number: u32) -> Self {
+impl Life {
+    fn new(epoch: u32, number: u32) -> Self {
         Self {
             epoch,
-            heard: now,
             highest: number,
             seen: [0; (WINDOW / 64) as usize],
             first: number,
             early: BTreeSet::new(),
             held: BTreeSet::new(),
             topics: HashMap::new(),
-            former: VecDeque::new(),
         }
     }
 
@@ -129,11 +127,6 @@ impl Peer {
         }
     }
 
-    fn is_former(&self, now: MonotonicTime, epoch: u32) -> bool {
-        let ended = self.former.iter().find(|(former, _)| *former == epoch);
-        ended.is_some_and(|(_, ended)| now.since(*ended) < FORMER_EPOCH)
-    }
-
     fn note(&mut self, number: u32, topic: Topic, alive: bool) {
         if self.topics.len() >= MANY_TOPICS {
             let oldest = self.highest.saturating_sub(WINDOW);
@@ -142,6 +135,40 @@ impl Peer {
         let newest = self.topics.entry(topic).or_insert((number, alive));
         if newest.0 <= number {
             *newest = (number, alive);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Peer {
+    life: Life,
+    heard: MonotonicTime,
+    /// Lives that another one followed. One may go on: it was not over, or what followed it was a late datagram of one before.
+    /// Then what has come of it has still come.
+    former: VecDeque<Life>,
+}
+
+impl Peer {
+    fn new(now: MonotonicTime, epoch: u32, number: u32) -> Self {
+        Self { life: Life::new(epoch, number), heard: now, former: VecDeque::new() }
+    }
+
+    /// A former life of it.
+    fn former(&self, epoch: u32) -> Option<&Life> {
+        self.former.iter().find(|life| life.epoch == epoch)
+    }
+
+    /// This is its life from now on.
+    fn begin(&mut self, epoch: u32, number: u32) {
+        let known = self.former.iter().position(|life| life.epoch == epoch);
+        let known = known.and_then(|place| self.former.remove(place));
+        let life = known.unwrap_or_else(|| Life::new(epoch, number));
+        let mut former = std::mem::replace(&mut self.life, life);
+        // Its states are old by the time it may be heard again.
+        former.topics = HashMap::new();
+        self.former.push_back(former);
+        if self.former.len() > MAX_FORMER {
+            self.former.pop_front();
         }
     }
 }
@@ -172,12 +199,17 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
         }
         let receipt = Receipt { peer, epoch, number };
         let Some(known) = self.peers.get(&peer) else { return Verdict::Fresh(receipt) };
-        if known.epoch != epoch {
-            let former = known.is_former(now, epoch);
-            return if former { Verdict::Former } else { Verdict::Fresh(receipt) };
-        }
-        let held = known.held.contains(&number);
-        if held || known.has_come(number) {
+        let life = if known.life.epoch == epoch {
+            &known.life
+        } else {
+            match known.former(epoch) {
+                None => return Verdict::Fresh(receipt),
+                Some(_) if now.since(known.heard) < PRESENT_SILENCE => return Verdict::Former,
+                Some(life) => life,
+            }
+        };
+        let held = life.held.contains(&number);
+        if held || life.has_come(number) {
             return Verdict::Double { receipt, held };
         }
         Verdict::Fresh(receipt)
@@ -187,8 +219,9 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
     #[must_use]
     pub fn is_old_news(&self, receipt: &Receipt<P>, message: &impl Parcel) -> bool {
         let Some((topic, says)) = message.says() else { return false };
-        let known = self.peers.get(&receipt.peer).filter(|known| known.epoch == receipt.epoch);
-        let Some((newest, alive)) = known.and_then(|known| known.topics.get(&topic)) else {
+        let known = self.peers.get(&receipt.peer).map(|known| &known.life);
+        let life = known.filter(|life| life.epoch == receipt.epoch);
+        let Some((newest, alive)) = life.and_then(|life| life.topics.get(&topic)) else {
             return false;
         };
         let newer = *newest > receipt.number;
@@ -200,8 +233,8 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
 
     /// A fresh message was taken, and has yet to be done.
     pub fn handle_held(&mut self, now: MonotonicTime, receipt: Receipt<P>, message: &impl Parcel) {
-        let peer = self.take(now, receipt, message);
-        peer.held.insert(receipt.number);
+        let life = self.take(now, receipt, message);
+        life.held.insert(receipt.number);
     }
 
     /// A fresh message is done.
@@ -211,14 +244,20 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
 
     /// A message that was held is done. Says whether its sender, as far as is known, still waits to be told so.
     pub fn handle_released(&mut self, receipt: &Receipt<P>) -> bool {
-        let peer = self.peers.get_mut(&receipt.peer).filter(|peer| peer.epoch == receipt.epoch);
-        peer.is_some_and(|peer| peer.held.remove(&receipt.number))
+        let Some(peer) = self.peers.get_mut(&receipt.peer) else { return false };
+        if peer.life.epoch == receipt.epoch {
+            return peer.life.held.remove(&receipt.number);
+        }
+        for life in peer.former.iter_mut().filter(|life| life.epoch == receipt.epoch) {
+            life.held.remove(&receipt.number);
+        }
+        false
     }
 
     /// How many messages are held.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.peers.values().map(|peer| peer.held.len()).sum()
+        self.peers.values().map(|peer| peer.life.held.len()).sum()
     }
 
     /// How many peers are known by their numbers.
@@ -230,7 +269,7 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
     /// How many topics of a peer's are kept.
     #[cfg(test)]
     pub(super) fn topics(&self, peer: &P) -> usize {
-        self.peers.get(peer).map_or(0, |known| known.topics.len())
+        self.peers.get(peer).map_or(0, |known| known.life.topics.len())
     }
 
     fn take(
@@ -238,7 +277,7 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
         now: MonotonicTime,
         receipt: Receipt<P>,
         message: &impl Parcel,
-    ) -> &mut Peer {
+    ) -> &mut Life {
         let Receipt { peer, epoch, number } = receipt;
         if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&peer) {
             let longest = self.peers.iter().min_by_key(|(_, known)| known.heard);
@@ -247,24 +286,19 @@ impl<P: Copy + Eq + Hash> Incoming<P> {
             }
         }
         let known = self.peers.entry(peer).or_insert_with(|| Peer::new(now, epoch, number));
-        if known.epoch != epoch {
-            let mut former = std::mem::take(&mut known.former);
-            former.retain(|(other, _)| *other != epoch);
-            former.push_back((known.epoch, now));
-            if former.len() > MAX_FORMER {
-                former.pop_front();
-            }
-            *known = Peer { former, ..Peer::new(now, epoch, number) };
+        if known.life.epoch != epoch {
+            known.begin(epoch, number);
         }
         known.heard = now;
-        known.mark(number);
+        let life = &mut known.life;
+        life.mark(number);
         if let Some((topic, says)) = message.says() {
             match says {
-                Says::Alive => known.note(number, topic, true),
-                Says::NotAlive | Says::Failed => known.note(number, topic, false),
+                Says::Alive => life.note(number, topic, true),
+                Says::NotAlive | Says::Failed => life.note(number, topic, false),
                 Says::NotWell => {}
             }
         }
-        known
+        life
     }
 }

@@ -20,7 +20,7 @@ mod outgoing;
 mod parcel;
 mod queue;
 
-pub use incoming::{FORMER_EPOCH, Incoming, MAX_PEERS, Receipt, Verdict};
+pub use incoming::{Incoming, MAX_PEERS, PRESENT_SILENCE, Receipt, Verdict};
 pub use outgoing::{
     HELD_INTERVAL, MAX_INTERVAL, MIN_INTERVAL, Outgoing, PLAIN_SILENCE, PROBE_PERIOD, Transmit,
 };

@@ -1,6 +1,6 @@
 use super::*;
 use crate::control::AgentCommand;
-use crate::delivery::{FORMER_EPOCH, Incoming, MAX_PEERS, Receipt, Verdict, WINDOW};
+use crate::delivery::{Incoming, MAX_PEERS, PRESENT_SILENCE, Receipt, Verdict, WINDOW};
 
 const EPOCH: u32 = 3;
 const PEER: u8 = 1;
@@ -99,9 +99,29 @@ fn what_a_former_life_said_is_thrown_away_for_a_while() {
     incoming.handle_done(at(0), next, &running(1));
     assert_eq!(examine(&incoming, 2), Verdict::Former);
     // A controller that was active, was not, and is again, with the same process.
-    let later = at(0) + FORMER_EPOCH;
+    let later = at(0) + PRESENT_SILENCE;
     let verdict = incoming.examine(later, PEER, numbered(EPOCH, 2));
     assert_eq!(verdict, Verdict::Fresh(receipt(2)));
+}
+
+#[test]
+fn what_has_come_of_a_life_has_still_come_when_it_goes_on() {
+    let mut incoming = Incoming::default();
+    take(&mut incoming, 1, &loss(1));
+    incoming.handle_held(at(0), receipt(2), &loss(2));
+    incoming.handle_held(at(0), receipt(3), &loss(3));
+    // A late datagram of a life before it, which was not heard of by then.
+    let before = Receipt { epoch: EPOCH + 1, ..receipt(7) };
+    incoming.handle_done(at(0), before, &running(1));
+    assert!(!incoming.handle_released(&receipt(2)), "nobody is told while it is not heeded");
+    let later = |number| incoming.examine(at(0) + PRESENT_SILENCE, PEER, numbered(EPOCH, number));
+    assert_eq!(later(1), Verdict::Double { receipt: receipt(1), held: false });
+    assert_eq!(later(2), Verdict::Double { receipt: receipt(2), held: false });
+    assert_eq!(later(3), Verdict::Double { receipt: receipt(3), held: true });
+    assert_eq!(later(4), Verdict::Fresh(receipt(4)));
+    incoming.handle_done(at(0) + PRESENT_SILENCE, receipt(4), &loss(4));
+    assert_eq!(examine(&incoming, 1), Verdict::Double { receipt: receipt(1), held: false });
+    assert!(incoming.handle_released(&receipt(3)));
 }
 
 #[test]
