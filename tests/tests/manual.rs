@@ -23,7 +23,7 @@ const OF_THE_LOG: [(&str, &str); 2] = [
 ];
 
 /// Lines without a rate: they come of what the operator does, or so seldom that they need none.
-const WITHOUT_A_RATE: [&str; 25] = [
+const WITHOUT_A_RATE: [&str; 23] = [
     // At a start, a stop, or a reload.
     "cannot raise the limit of open files",
     "cannot remove the health file",
@@ -48,9 +48,6 @@ const WITHOUT_A_RATE: [&str; 25] = [
     // Once.
     "listening on the floating address too",
     "the VIM cannot be told: the transmitter is gone",
-    // Each after a pause of 5 to 60 s.
-    "the controller has no address of our family",
-    "the controller's name has no address",
     // What is odd in the configuration, with all of its text put together.
     "{notice}",
     "{warning}",
