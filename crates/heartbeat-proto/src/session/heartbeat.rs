@@ -108,6 +108,10 @@ impl Heartbeat {
         context: &mut Context<'_>,
         out: &mut Outputs,
     ) -> bool {
+        // Its timer, which would say so, is set anew.
+        if let Some(late) = self.lost_time(context) {
+            out.note(Note::LostTime { late });
+        }
         if !self.inits.take(context.now, INIT_BURST, INIT_PERIOD) {
             out.note(Note::InitRefused);
             self.await_next_init(context);
@@ -128,6 +132,12 @@ impl Heartbeat {
         out.send(HostMessage::InitAck { invocation_id: init.invocation_id });
         self.challenge(context.now, context, out);
         true
+    }
+
+    /// How late the timer is, where that is more than an interval: this process was not scheduled in time.
+    fn lost_time(&self, context: &Context<'_>) -> Option<Duration> {
+        let late = context.now.since(self.deadline()?);
+        (late > self.interval(context.settings.pulse_floor)).then_some(late)
     }
 
     /// Whoever says `init` is alive and answers nothing before that is acknowledged: it has until the next one, which may
@@ -184,13 +194,13 @@ impl Heartbeat {
     pub(super) fn handle_timeout(&mut self, context: &mut Context<'_>, out: &mut Outputs) {
         let now = context.now;
         let Some(deadline) = self.deadline().filter(|deadline| *deadline <= now) else { return };
-        let interval = self.interval(context.settings.pulse_floor);
-        let late = now.since(deadline);
-        if late > interval {
+        if let Some(late) = self.lost_time(context) {
             out.note(Note::LostTime { late });
             self.challenge(now, context, out);
             return;
         }
+        let interval = self.interval(context.settings.pulse_floor);
+        let late = now.since(deadline);
         match self.phase {
             Phase::WaitingInit | Phase::Paused => {}
             Phase::WaitingChallenge { due } => {

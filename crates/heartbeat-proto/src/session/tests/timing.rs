@@ -116,3 +116,19 @@ fn a_lower_threshold_counts_from_the_next_interval_on() {
     bench.input(|session, _, _| session.handle_settings(Settings::default()));
     assert_eq!(bench.timeline(T), at([(T, "LOSS")]));
 }
+
+/// A guest that has begun to start over while this process stood still: its `init` is there before the timer.
+#[test]
+fn lost_time_is_noted_too_when_an_init_comes_before_the_timer() {
+    let mut bench = Bench::running();
+    let due = bench.session.poll_timeout().unwrap();
+    bench.now = due + millis(10 * T);
+    bench.say(&GuestMessage::Init(init()));
+    assert!(
+        bench.notes().contains(&&Note::LostTime { late: millis(10 * T) }),
+        "{:?}",
+        bench.notes()
+    );
+    bench.say(&GuestMessage::Init(init()));
+    assert!(!bench.notes().iter().any(|note| matches!(note, Note::LostTime { .. })), "once");
+}
