@@ -14,7 +14,6 @@ use end_to_end::scrape::{Scrape, scrape, shows, text};
 use end_to_end::{SOON, id};
 use lab::daemon::Daemon;
 use lab::guest::Behaviour;
-use lab::vim::Mood;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -137,7 +136,7 @@ async fn the_alerts_fire_on_what_the_real_daemons_show() -> Result<()> {
     site.all_told().await?;
     let lost = now(6).await?;
 
-    site.vim.set_mood(Mood::Breaking);
+    site.vim.leave();
     guests[1].freeze().await?;
     shows("events wait and the VIM is away", agent, |scrape| {
         Ok(scrape.value("guest_agent_vim_up")? == 0.0
@@ -146,7 +145,7 @@ async fn the_alerts_fire_on_what_the_real_daemons_show() -> Result<()> {
     .await?;
     let away = now(6).await?;
 
-    site.vim.set_mood(Mood::Normal);
+    site.vim.come_back();
     site.told("the other alarm", id(2), |request| is_alarm(request, "failed")).await?;
     site.all_told().await?;
     shows("the VIM is back", agent, |scrape| Ok(scrape.value("guest_agent_vim_up")? == 1.0))
